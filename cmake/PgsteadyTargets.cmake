@@ -1,0 +1,35 @@
+# One library per folder, so that the linker holds the walls between them.
+#
+#   pgsteady_library(NAME [LINK public libraries...] [PRIVATE_LINK ...])
+#
+# takes every *.cc of the folder but the tests, and makes NAME_test from *_test.cc.
+find_package(GTest REQUIRED)
+include(GoogleTest)
+
+function(pgsteady_library name)
+  cmake_parse_arguments(ARG "" "" "LINK;PRIVATE_LINK;TEST_LINK" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$|/main\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  add_library(${name} STATIC ${sources})
+  target_link_libraries(${name} PUBLIC ${ARG_LINK} PRIVATE ${ARG_PRIVATE_LINK})
+  if(tests)
+    pgsteady_test(${name}_test SOURCES ${tests} LINK ${name} ${ARG_TEST_LINK})
+  endif()
+endfunction()
+
+# pgsteady_test(NAME SOURCES ... [LINK ...] [LABEL unit] [TIMEOUT seconds])
+function(pgsteady_test name)
+  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SOURCES;LINK" ${ARGN})
+  if(NOT ARG_LABEL)
+    set(ARG_LABEL unit)
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 60)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gtest GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT}
+                       DISCOVERY_TIMEOUT 60)
+endfunction()

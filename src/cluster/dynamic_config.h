@@ -1,0 +1,37 @@
+// The configuration that all members share: the `config` key in etcd. Patroni's names.
+#pragma once
+
+#include <boost/json/object.hpp>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace pgsteady {
+
+struct DynamicConfig {
+  std::chrono::milliseconds ttl{5000};
+  std::chrono::milliseconds loop_wait{1000};
+  std::chrono::milliseconds retry_timeout{3000};
+  std::chrono::milliseconds primary_start_timeout{10000};  // Patroni's alias: master_start_timeout
+  std::int64_t maximum_lag_on_failover_bytes = 1 << 20;
+  bool check_timeline = false;
+  bool use_slots = true;
+  bool use_pg_rewind = true;
+  bool pause = false;
+  boost::json::object postgresql;  // parameters, pg_hba, ... as they stand under `postgresql`
+  boost::json::object raw;         // the whole key, for writing it back unchanged
+
+  std::vector<std::string> warnings;  // settings that were wrong (then the default holds) or are not
+                                      // honoured yet, each with its name
+  bool operator==(const DynamicConfig& other) const { return raw == other.raw; }
+};
+
+// Never fails for single settings: those fall back to their defaults with a warning. Fails only
+// when the text is no JSON object.
+Result<DynamicConfig> dynamic_config_from_json(std::string_view json);
+DynamicConfig dynamic_config_from_object(boost::json::object raw);
+
+}  // namespace pgsteady

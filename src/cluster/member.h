@@ -1,0 +1,62 @@
+// A member of the cluster as it stands under members/NAME in etcd, in Patroni's JSON.
+#pragma once
+
+#include <boost/json/object.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/error.h"
+#include "base/types.h"
+
+namespace pgsteady {
+
+// Tags keep their order and their types ('1' stays text), so they are held as JSON.
+struct Tags {
+  boost::json::object values;
+
+  bool operator==(const Tags&) const = default;
+  bool is_set(std::string_view tag) const;  // true, "true", 1, "yes", "on"
+  bool nofailover() const;                  // nofailover, or failover_priority 0
+  bool noloadbalance() const { return is_set("noloadbalance"); }
+  bool clonefrom() const { return is_set("clonefrom"); }
+};
+
+struct Member {
+  MemberName name;
+  std::string conn_url;  // postgres://host:port/db, never with a password
+  std::string api_url;   // http://host:port/patroni
+  std::string state;     // running, starting, stopped, creating replica, ...
+  std::string role;      // primary or replica; "master" is read as primary
+  std::string version;   // dotted integers; peers branch on it
+  std::string proxy_url;
+  std::string replication_state;  // streaming, in archive recovery, or empty
+  Tags tags;
+  std::optional<Lsn> xlog_location;  // a primary's write position, else the greater of the next two
+  std::optional<Lsn> receive_lsn;
+  std::optional<Lsn> replay_lsn;
+  Timeline timeline = 0;
+  bool pending_restart = false;
+  bool pause = false;
+  bool checkpoint_after_promote_pending = false;  // "checkpoint_after_promote": false
+
+  std::int64_t lease = 0;  // of the key, not of the JSON
+  std::int64_t mod_revision = 0;
+
+  bool operator==(const Member&) const = default;
+};
+
+// The JSON for members/NAME: compact, absent when unknown. name, lease, mod_revision are not in it.
+std::string member_to_json(const Member& member);
+// Unknown keys are ignored; keys of a wrong type make an error that names them.
+Result<Member> member_from_json(MemberName name, std::string_view json);
+
+// host and port of a URL such as conn_url or api_url ("[::1]" without brackets); port 0 if absent.
+struct HostPort {
+  std::string host;
+  std::uint16_t port = 0;
+  bool operator==(const HostPort&) const = default;
+};
+Result<HostPort> host_port_of_url(std::string_view url);
+
+}  // namespace pgsteady

@@ -1,0 +1,90 @@
+// Everything that stands in etcd about one cluster, read at one revision.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/types.h"
+#include "cluster/dynamic_config.h"
+#include "cluster/etcd.h"
+#include "cluster/member.h"
+
+namespace pgsteady {
+
+struct LeaderKey {
+  MemberName name;
+  std::int64_t lease = 0;
+  std::int64_t mod_revision = 0;
+  bool operator==(const LeaderKey&) const = default;
+};
+
+// The `status` key: what the leader last said of itself.
+struct ClusterStatus {
+  Lsn optime;
+  std::map<std::string, Lsn> slots;
+  bool operator==(const ClusterStatus&) const = default;
+};
+
+// One line of the `history` key: `timeline` ended at `end`, the next one began there.
+struct TimelineSwitch {
+  Timeline timeline = 0;
+  Lsn end;
+  std::string reason;
+  std::string time;
+  std::string new_leader;
+  bool operator==(const TimelineSwitch&) const = default;
+};
+
+// The `failover` key. Cleared is `{}` and reads as absent.
+struct FailoverRequest {
+  std::string leader;
+  std::string candidate;  // "member" in JSON
+  std::string scheduled_at;
+  std::int64_t mod_revision = 0;
+  bool operator==(const FailoverRequest&) const = default;
+};
+
+// Our own key `release`, written in the very transaction in which a primary that has shut down
+// deletes its leader key: the proof that nobody writes any more. Whoever takes the lock removes it.
+struct ReleaseNote {
+  MemberName leader;
+  std::int64_t leader_revision = 0;  // mod revision of the leader key it gave up
+  Timeline timeline = 0;
+  Lsn end;  // of the shutdown checkpoint record's beginning, as pg_control says
+  std::int64_t mod_revision = 0;
+  bool operator==(const ReleaseNote&) const = default;
+};
+
+struct ClusterView {
+  std::int64_t revision = 0;
+  std::optional<std::string> initialize;  // "" while somebody bootstraps
+  std::int64_t initialize_revision = 0;
+  std::int64_t initialize_lease = 0;
+  std::optional<LeaderKey> leader;
+  std::vector<Member> members;  // by name
+  std::optional<DynamicConfig> config;
+  std::int64_t config_revision = 0;
+  std::optional<ClusterStatus> status;
+  std::vector<TimelineSwitch> history;
+  std::optional<FailoverRequest> failover;
+  std::optional<ReleaseNote> release;
+  std::vector<std::string> problems;  // garbage that was found, "key: what was wrong"
+
+  const Member* member(const MemberName& name) const;
+  const DynamicConfig& settings() const;  // config, or the defaults
+  std::optional<SystemId> system_id() const;
+};
+
+// Keys relative to the cluster's prefix; unknown ones are passed over. Never fails: what cannot be
+// read is left out and named in `problems`.
+ClusterView parse_cluster(const std::vector<KeyValue>& keys, std::int64_t revision);
+
+std::string status_to_json(const ClusterStatus& status);
+std::string history_to_json(const std::vector<TimelineSwitch>& history);
+std::string failover_to_json(const FailoverRequest& request);
+std::string release_to_json(const ReleaseNote& note);
+
+}  // namespace pgsteady

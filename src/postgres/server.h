@@ -1,0 +1,97 @@
+// One local PostgreSQL server: its files, its processes' command lines, and what can be asked of it
+// over SQL. It starts nothing itself: commands are handed to the guardian by the agent.
+//
+// Threads: all of it belongs to the loop's thread. The coroutines never block it, each has a
+// deadline and gives ErrorKind::retry when it passes. The plain functions touch local files only.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "cluster/local_server.h"
+#include "cluster/server_settings.h"
+
+namespace pgsteady::pg {
+
+using boost::asio::awaitable;
+
+struct Command {
+  std::vector<std::string> argv;         // argv[0] an absolute path
+  std::vector<std::string> environment;  // "KEY=value"
+};
+
+// Where a standby streams from.
+struct Upstream {
+  MemberName name;  // of the member, for the slot and the log
+  HostPort address;
+  bool operator==(const Upstream&) const = default;
+};
+
+// `pgsteady_a_b` for member "a-b": Patroni's rule, lower case, [a-z0-9_] kept, "-" → "_", others
+// as u + hex code, at most 63 bytes.
+std::string slot_name(const MemberName& member);
+
+class Server {
+ public:
+  Server(boost::asio::io_context& loop, ServerSettings settings);
+  ~Server();
+
+  const ServerSettings& settings() const;
+
+  // --- files -------------------------------------------------------------------------------------
+  DataDirectory look_at_data_directory() const;
+  Result<ControlFile> read_control_file() const;  // runs pg_controldata, 5 s at most
+  // Writes postgresql.conf (from the node's and the cluster's parameters; the original is kept as
+  // postgresql.base.conf and included), pg_hba.conf, pg_ident.conf, and standby.signal with
+  // primary_conninfo or neither. Atomic per file. `upstream` nullopt with as_standby: a standby that
+  // streams from nobody. Returns whether anything changed.
+  Result<bool> write_configuration(const boost::json::object& cluster_postgresql, bool as_standby,
+                                   const std::optional<Upstream>& upstream);
+  // Whether an interrupted clone, rewind or bootstrap left its marker; the marker's kind.
+  std::optional<std::string> interrupted_job() const;
+  Result<void> set_job_marker(const std::string& kind);
+  Result<void> clear_job_marker();
+  // Moves aside or removes the data directory's content so that a clone can start. Refuses while a
+  // postmaster runs there. WAL that only this node has is kept under state_dir/diverged first.
+  Result<void> clear_data_directory(const std::string& why);
+  // Triggers promotion: writes the promote file. The caller then sends SIGUSR1 to the postmaster,
+  // and repeats both while the server stays in recovery.
+  Result<void> write_promote_file() const;
+
+  // --- command lines -------------------------------------------------------------------------------
+  Command start_command() const;  // postgres -D ..., with what must be equal on all nodes forced
+  Command initdb_command() const;
+  Command basebackup_command(const Upstream& from) const;  // --progress, -X stream, no slot kept
+  Command rewind_command(const Upstream& from) const;
+  Result<void> write_pgpass(const std::vector<HostPort>& hosts) const;  // 0600, for the commands
+
+  // --- SQL -----------------------------------------------------------------------------------------
+  // Measures everything of LocalServer that `running` concerns; opens or reopens its connection by
+  // itself. `process_alive`, `process_started_at` come from the guardian. A server that refuses connections because it
+  // starts up gives `starting`; one that answered before and does not within the limit, `hung`.
+  awaitable<LocalServer> measure(bool process_alive, std::chrono::milliseconds limit);
+  // After initdb and the first start as a primary: users, passwords, grants for rewind. Idempotent.
+  awaitable<Result<void>> create_users(std::chrono::milliseconds limit);
+  awaitable<Result<void>> checkpoint(std::chrono::milliseconds limit);
+  // Makes the physical slots of these members (immediately reserving) and drops our other inactive
+  // ones. Slots keep at most max_slot_wal_keep_size of WAL, which write_configuration sets.
+  awaitable<Result<void>> sync_slots(const std::vector<MemberName>& members,
+                                     std::chrono::milliseconds limit);
+  // Asks a primary elsewhere for the timeline in its control file (as the rewind user): a rewind has
+  // to wait until that equals its timeline.
+  awaitable<Result<Timeline>> control_timeline_of(const Upstream& primary,
+                                                  std::chrono::milliseconds limit);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pgsteady::pg
