@@ -1,7 +1,7 @@
 #include "base/clock.h"
 
-#include <ctime>
 #include <fmt/chrono.h>
+#include <ctime>
 
 namespace pgsteady {
 

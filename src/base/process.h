@@ -11,8 +11,8 @@
 namespace pgsteady {
 
 struct ProcessOutput {
-  int exit_code = 0;     // 128 + signal when it was killed
-  std::string output;    // stdout and stderr together, at most 1 MiB
+  int exit_code = 0;   // 128 + signal when it was killed
+  std::string output;  // stdout and stderr together, at most 1 MiB
 };
 
 // Blocks the caller. argv[0] is looked up in PATH when it has no slash. `environment` entries

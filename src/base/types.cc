@@ -1,7 +1,7 @@
 #include "base/types.h"
 
-#include <charconv>
 #include <fmt/format.h>
+#include <charconv>
 
 namespace pgsteady {
 namespace {
@@ -16,9 +16,13 @@ std::optional<std::uint64_t> parse_number(std::string_view text, int base) {
 
 }  // namespace
 
-std::optional<std::uint64_t> parse_decimal(std::string_view text) { return parse_number(text, 10); }
+std::optional<std::uint64_t> parse_decimal(std::string_view text) {
+  return parse_number(text, 10);
+}
 
-std::string Lsn::text() const { return fmt::format("{:X}/{:X}", value >> 32, value & 0xFFFFFFFF); }
+std::string Lsn::text() const {
+  return fmt::format("{:X}/{:X}", value >> 32, value & 0xFFFFFFFF);
+}
 
 std::optional<Lsn> Lsn::parse(std::string_view text) {
   auto slash = text.find('/');

@@ -12,7 +12,9 @@ TEST(Lsn, ReadsAndWritesPostgresNotation) {
   EXPECT_EQ(Lsn::parse("FFFFFFFF/FFFFFFFF")->value, ~0ull);
 }
 
-TEST(Lsn, ComparesAsANumberNotAsText) { EXPECT_LT(*Lsn::parse("9/0"), *Lsn::parse("10/0")); }
+TEST(Lsn, ComparesAsANumberNotAsText) {
+  EXPECT_LT(*Lsn::parse("9/0"), *Lsn::parse("10/0"));
+}
 
 TEST(Lsn, RefusesWhatPostgresWouldNotWrite) {
   for (const char* bad : {"", "/", "1", "1/", "/1", "G/1", "1/-1", " 1/1", "1/1 ", "100000000/0",

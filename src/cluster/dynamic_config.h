@@ -24,8 +24,8 @@ struct DynamicConfig {
   boost::json::object postgresql;  // parameters, pg_hba, ... as they stand under `postgresql`
   boost::json::object raw;         // the whole key, for writing it back unchanged
 
-  std::vector<std::string> warnings;  // settings that were wrong (then the default holds) or are not
-                                      // honoured yet, each with its name
+  std::vector<std::string> warnings;  // settings that were wrong (then the default holds) or are
+                                      // not honoured yet, each with its name
   bool operator==(const DynamicConfig& other) const { return raw == other.raw; }
 };
 

@@ -58,8 +58,8 @@ struct Txn {
 };
 
 struct TxnResult {
-  bool succeeded = false;      // the compares held
-  std::int64_t revision = 0;   // etcd's revision; that of the operations when succeeded
+  bool succeeded = false;     // the compares held
+  std::int64_t revision = 0;  // etcd's revision; that of the operations when succeeded
 };
 
 }  // namespace pgsteady

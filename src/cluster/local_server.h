@@ -68,8 +68,8 @@ struct SlotRow {  // pg_replication_slots
 struct LocalServer {
   std::chrono::nanoseconds measured_at{};  // boottime
   DataDirectory data = DataDirectory::unknown;
-  bool standby_signal = false;             // standby.signal stands in the data directory
-  std::optional<ControlFile> control;      // read while the server is stopped, and after a start
+  bool standby_signal = false;         // standby.signal stands in the data directory
+  std::optional<ControlFile> control;  // read while the server is stopped, and after a start
   ServerState state = ServerState::stopped;
 
   // Valid while running:
@@ -80,12 +80,12 @@ struct LocalServer {
   Lsn replay_lsn;   // standby: pg_last_wal_replay_lsn
   std::string replay_timestamp;  // of the last replayed commit, Patroni's format, may be empty
   bool replay_paused = false;
-  std::string receiver_state;    // pg_stat_wal_receiver.status, empty when there is no receiver
-  std::string upstream;          // host:port of primary_conninfo as it is set now, empty when cut
-  std::vector<TimelineSwitch> history;  // own timeline's history: numbers only
-  std::string start_time;               // postmaster's, Patroni's format
+  std::string receiver_state;  // pg_stat_wal_receiver.status, empty when there is no receiver
+  std::string upstream;        // host:port of primary_conninfo as it is set now, empty when cut
+  std::vector<TimelineSwitch> history;    // own timeline's history: numbers only
+  std::string start_time;                 // postmaster's, Patroni's format
   std::chrono::nanoseconds started_at{};  // boottime of the process's start
-  int version = 0;                      // 150018
+  int version = 0;                        // 150018
   SystemId system_id;
   bool pending_restart = false;
   std::vector<ReplicationRow> replication;

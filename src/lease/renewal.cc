@@ -3,7 +3,7 @@
 namespace pgsteady::lease {
 namespace {
 
-constexpr std::size_t kProofsKept = 16;      // more rounds than fit into any ttl that still matters
+constexpr std::size_t kProofsKept = 16;  // more rounds than fit into any ttl that still matters
 constexpr std::size_t kUnansweredLimit = 64;  // per stream; more means the stream is dead
 
 }  // namespace
@@ -11,7 +11,8 @@ constexpr std::size_t kUnansweredLimit = 64;  // per stream; more means the stre
 void Renewal::adopt(std::int64_t lease, Duration granted_ttl, Instant granted_at) {
   auto next_check = next_check_;
   *this = Renewal{};
-  next_check_ = first_check_of_epoch_ = next_check;  // answers of the old lease's checks find nobody
+  next_check_ = first_check_of_epoch_ =
+      next_check;  // answers of the old lease's checks find nobody
   state_ = State::alive;
   lease_ = lease;
   ttl_ = granted_ttl;
@@ -64,7 +65,9 @@ void Renewal::keepalive_answered(std::size_t stream, std::int64_t lease, std::in
   settle();
 }
 
-void Renewal::stream_broken(std::size_t stream) { unanswered_.erase(stream); }
+void Renewal::stream_broken(std::size_t stream) {
+  unanswered_.erase(stream);
+}
 
 std::uint64_t Renewal::check_sent(Instant now) {
   checks_[next_check_] = now;
@@ -89,7 +92,9 @@ void Renewal::check_answered(std::uint64_t id, const KeyCheck& found, std::uint6
   settle();
 }
 
-void Renewal::check_failed(std::uint64_t id) { checks_.erase(id); }
+void Renewal::check_failed(std::uint64_t id) {
+  checks_.erase(id);
+}
 
 void Renewal::settle() {
   if (state_ != State::alive) return;

@@ -4,9 +4,10 @@
 //
 // A KeepAlive alone proves little: a deposed etcd leader that has not noticed yet confirms it. So a
 // renewal counts only when a linearizable read of the leader key, sent no earlier than the
-// KeepAlive, found the key as we know it, and both answers carry the same raft term. Then the leader
-// of that term was still the leader when the read was confirmed; any later leader starts all leases
-// at their full length, later than our send time. The renewal counts from the KeepAlive's send time.
+// KeepAlive, found the key as we know it, and both answers carry the same raft term. Then the
+// leader of that term was still the leader when the read was confirmed; any later leader starts all
+// leases at their full length, later than our send time. The renewal counts from the KeepAlive's
+// send time.
 #pragma once
 
 #include <cstddef>
@@ -31,8 +32,8 @@ struct KeyCheck {
 class Renewal {
  public:
   enum class State {
-    none,      // no lease
-    alive,     // a lease; says nothing about how long
+    none,        // no lease
+    alive,       // a lease; says nothing about how long
     lease_lost,  // etcd says that the lease is gone: nothing can count any more
     key_lost,    // a linearizable read found another leader key than ours
   };

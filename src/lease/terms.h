@@ -22,7 +22,9 @@ struct Epoch {
 // What is left unused at the end of a lease: 10 % of the ttl, because a clock may be slewed by 8 %
 // against etcd's, and 0.3 s, in which the guardian kills and reaps (0.21 s measured with 200 busy
 // backends on two cores).
-constexpr Duration margin(Duration ttl) { return ttl / 10 + std::chrono::milliseconds(300); }
+constexpr Duration margin(Duration ttl) {
+  return ttl / 10 + std::chrono::milliseconds(300);
+}
 
 // The last moment at which a server armed by a renewal sent at `sent` may run as a primary.
 constexpr Instant deadline(Instant sent, Duration granted_ttl) {

@@ -1,5 +1,5 @@
-// Time as the lease arithmetic sees it: a point on CLOCK_BOOTTIME, handed in by the caller. There is
-// no now() here, so that nothing in this folder can read a clock.
+// Time as the lease arithmetic sees it: a point on CLOCK_BOOTTIME, handed in by the caller. There
+// is no now() here, so that nothing in this folder can read a clock.
 #pragma once
 
 #include <chrono>

@@ -1,0 +1,105 @@
+#include "cluster/dynamic_config.h"
+
+#include <fmt/format.h>
+#include <array>
+#include <boost/json/value.hpp>
+
+#include "cluster/json.h"
+
+namespace pgsteady {
+namespace {
+
+// Patroni's settings that this version reads over. Each is named once, so that nobody believes in
+// a guarantee that is not given.
+constexpr std::array kNotHonoured = {"synchronous_mode",
+                                     "synchronous_mode_strict",
+                                     "synchronous_node_count",
+                                     "maximum_lag_on_syncnode",
+                                     "standby_cluster",
+                                     "failsafe_mode",
+                                     "slots",
+                                     "ignore_slots",
+                                     "member_slots_ttl",
+                                     "primary_stop_timeout",
+                                     "master_stop_timeout",
+                                     "max_timelines_history"};
+
+struct Seconds {
+  const char* key;
+  std::chrono::milliseconds DynamicConfig::*target;
+  double least;
+};
+
+constexpr std::array kSeconds = {
+    Seconds{"ttl", &DynamicConfig::ttl, 2},
+    Seconds{"loop_wait", &DynamicConfig::loop_wait, 0.1},
+    Seconds{"retry_timeout", &DynamicConfig::retry_timeout, 0.5},
+    Seconds{"master_start_timeout", &DynamicConfig::primary_start_timeout, 0},
+    Seconds{"primary_start_timeout", &DynamicConfig::primary_start_timeout, 0},
+};
+
+std::optional<double> as_double(const boost::json::value& value) {
+  if (value.is_double()) return value.as_double();
+  auto whole = json_to_int(value);
+  return whole ? std::optional(static_cast<double>(*whole)) : std::nullopt;
+}
+
+void read_seconds(const boost::json::object& raw, const Seconds& setting, DynamicConfig& config) {
+  const auto* value = raw.if_contains(setting.key);
+  if (!value || value->is_null()) return;
+  auto seconds = as_double(*value);
+  if (!seconds || *seconds < setting.least || *seconds > 86400) {
+    config.warnings.push_back(fmt::format("{}: expected seconds from {} to 86400, using {} s",
+                                          setting.key, setting.least,
+                                          (config.*setting.target).count() / 1000.0));
+    return;
+  }
+  config.*setting.target = std::chrono::milliseconds(static_cast<std::int64_t>(*seconds * 1000));
+}
+
+bool is_off(const boost::json::value& value) {
+  if (value.is_null()) return true;
+  if (value.is_object()) return value.as_object().empty();
+  return !json_to_bool(value).value_or(true);
+}
+
+}  // namespace
+
+DynamicConfig dynamic_config_from_object(boost::json::object raw) {
+  DynamicConfig config;
+  for (const auto& setting : kSeconds) read_seconds(raw, setting, config);
+  FieldReader fields(raw);
+  fields.number("maximum_lag_on_failover", config.maximum_lag_on_failover_bytes);
+  fields.flag("check_timeline", config.check_timeline);
+  fields.flag("pause", config.pause);
+  if (const auto* postgresql = raw.if_contains("postgresql");
+      postgresql && !postgresql->is_null()) {
+    if (postgresql->is_object()) {
+      config.postgresql = postgresql->as_object();
+      FieldReader inner(config.postgresql);
+      inner.flag("use_slots", config.use_slots);
+      inner.flag("use_pg_rewind", config.use_pg_rewind);
+      for (const auto& finding : inner.findings())
+        config.warnings.push_back("postgresql." + finding);
+    } else {
+      fields.complain("postgresql", "an object");
+    }
+  }
+  for (const auto& finding : fields.findings()) config.warnings.push_back(finding);
+  for (const char* key : kNotHonoured) {
+    const auto* value = raw.if_contains(key);
+    if (value && !is_off(*value)) {
+      config.warnings.push_back(fmt::format("{}: not honoured yet", key));
+    }
+  }
+  config.raw = std::move(raw);
+  return config;
+}
+
+Result<DynamicConfig> dynamic_config_from_json(std::string_view json) {
+  auto object = parse_json_object(json);
+  if (!object) return tl::unexpected(object.error());
+  return dynamic_config_from_object(std::move(*object));
+}
+
+}  // namespace pgsteady

@@ -1,0 +1,120 @@
+#include "cluster/member.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <boost/json/serialize.hpp>
+
+#include "cluster/json.h"
+
+namespace pgsteady {
+namespace {
+
+void put_text(boost::json::object& out, const char* key, const std::string& value) {
+  if (!value.empty()) out[key] = value;
+}
+
+void put_lsn(boost::json::object& out, const char* key, const std::optional<Lsn>& value) {
+  if (value) out[key] = static_cast<std::int64_t>(value->value);
+}
+
+}  // namespace
+
+bool Tags::is_set(std::string_view tag) const {
+  const auto* value = values.if_contains({tag.data(), tag.size()});
+  return value && json_to_bool(*value).value_or(false);
+}
+
+bool Tags::nofailover() const {
+  if (values.contains("nofailover")) return is_set("nofailover");
+  const auto* priority = values.if_contains("failover_priority");
+  auto number = priority ? json_to_int(*priority) : std::nullopt;
+  return number && *number <= 0;
+}
+
+std::string member_to_json(const Member& member) {
+  boost::json::object out;
+  put_text(out, "conn_url", member.conn_url);
+  put_text(out, "api_url", member.api_url);
+  put_text(out, "state", member.state);
+  put_text(out, "role", member.role);
+  put_text(out, "version", member.version);
+  put_text(out, "proxy_url", member.proxy_url);
+  if (!member.tags.values.empty()) out["tags"] = member.tags.values;
+  if (member.checkpoint_after_promote_pending) out["checkpoint_after_promote"] = false;
+  if (member.pending_restart) out["pending_restart"] = true;
+  put_lsn(out, "xlog_location", member.xlog_location);
+  put_lsn(out, "replay_lsn", member.replay_lsn);
+  put_lsn(out, "receive_lsn", member.receive_lsn);
+  put_text(out, "replication_state", member.replication_state);
+  if (member.timeline != 0) out["timeline"] = member.timeline;
+  if (member.pause) out["pause"] = true;
+  return boost::json::serialize(out);
+}
+
+Result<Member> member_from_json(MemberName name, std::string_view json) {
+  auto object = parse_json_object(json);
+  if (!object) return tl::unexpected(object.error());
+  Member member;
+  member.name = std::move(name);
+  FieldReader fields(*object);
+  fields.text("conn_url", member.conn_url);
+  fields.text("api_url", member.api_url);
+  fields.text("state", member.state);
+  fields.text("role", member.role);
+  fields.text("version", member.version);
+  fields.text("proxy_url", member.proxy_url);
+  fields.text("replication_state", member.replication_state);
+  fields.lsn("xlog_location", member.xlog_location);
+  fields.lsn("replay_lsn", member.replay_lsn);
+  fields.lsn("receive_lsn", member.receive_lsn);
+  fields.flag("pending_restart", member.pending_restart);
+  fields.flag("pause", member.pause);
+  bool checkpointed = true;
+  fields.flag("checkpoint_after_promote", checkpointed);
+  member.checkpoint_after_promote_pending = !checkpointed;
+  std::int64_t timeline = 0;
+  fields.number("timeline", timeline);
+  if (timeline < 0 || timeline > UINT32_MAX) fields.complain("timeline", "a timeline number");
+  member.timeline = static_cast<Timeline>(timeline);
+  if (const auto* tags = object->if_contains("tags"); tags && !tags->is_null()) {
+    if (tags->is_object()) {
+      member.tags.values = tags->as_object();
+    } else {
+      fields.complain("tags", "an object");
+    }
+  }
+  if (!fields.findings().empty()) {
+    return fail(ErrorKind::corrupt, fmt::format("{}", fmt::join(fields.findings(), "; ")));
+  }
+  if (member.role == "master") member.role = "primary";
+  return member;
+}
+
+Result<HostPort> host_port_of_url(std::string_view url) {
+  auto bad = [&] { return fail(ErrorKind::refused, fmt::format("no host in URL '{}'", url)); };
+  auto rest = url;
+  if (auto scheme = rest.find("://"); scheme != rest.npos) rest.remove_prefix(scheme + 3);
+  rest = rest.substr(0, rest.find_first_of("/?#"));
+  if (auto at = rest.rfind('@'); at != rest.npos) rest.remove_prefix(at + 1);
+  HostPort result;
+  std::string_view port;
+  if (rest.starts_with('[')) {
+    auto close = rest.find(']');
+    if (close == rest.npos) return bad();
+    result.host = rest.substr(1, close - 1);
+    port = rest.substr(close + 1);
+  } else {
+    auto colon = rest.find(':');
+    result.host = rest.substr(0, colon);
+    if (colon != rest.npos) port = rest.substr(colon);
+  }
+  if (result.host.empty()) return bad();
+  if (!port.empty()) {
+    auto number = port.front() == ':' ? parse_decimal(port.substr(1)) : std::nullopt;
+    if (!number || *number > 65535) return bad();
+    result.port = static_cast<std::uint16_t>(*number);
+  }
+  return result;
+}
+
+}  // namespace pgsteady
