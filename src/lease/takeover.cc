@@ -1,0 +1,44 @@
+#include "lease/takeover.h"
+
+namespace pgsteady::lease {
+
+void Takeover::key_seen(const Epoch& key) {
+  if (key == key_ && !gone_at_) return;
+  *this = Takeover{};
+  key_ = key;
+}
+
+void Takeover::polled(const LeasePoll& poll) {
+  if (gone_at_ || poll.lease != key_.lease || poll.remaining_seconds < 0) return;
+  if (last_ && poll.sent < last_->received) return;
+  const auto granted = Duration(std::chrono::seconds(poll.granted_seconds));
+  const auto at_most = Duration(std::chrono::seconds(poll.remaining_seconds + 1));
+  auto bound = poll.received + at_most;
+  // A renewal since the last poll would have left more than this poll found.
+  bool not_renewed =
+      last_ && last_->term == poll.term && at_most <= granted - (poll.received - last_->sent);
+  if (ends_before_ && not_renewed) bound = std::min(bound, *ends_before_);
+  ends_before_ = bound;
+  final_ = poll.sent >= bound - margin(granted);
+  last_ = poll;
+}
+
+void Takeover::key_gone(Instant sent, Duration ttl) {
+  if (gone_at_) return;
+  gone_at_ = sent;
+  ttl_ = ttl;
+  if (last_) ttl_ = std::max(ttl_, Duration(std::chrono::seconds(last_->granted_seconds)));
+}
+
+void Takeover::released() {
+  released_ = true;
+}
+
+std::optional<Instant> Takeover::safe_at() const {
+  if (!gone_at_) return std::nullopt;
+  if (released_) return gone_at_;
+  if (final_) return std::max(*gone_at_, *ends_before_);
+  return *gone_at_ + ttl_;
+}
+
+}  // namespace pgsteady::lease

@@ -1,0 +1,111 @@
+#include "lease/takeover.h"
+
+#include <gtest/gtest.h>
+
+namespace pgsteady::lease {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Instant at(std::chrono::milliseconds ms) {
+  return Instant(Duration(ms));
+}
+constexpr Epoch kKey{77, 10};
+
+LeasePoll poll(std::chrono::milliseconds sent, std::int64_t remaining, std::uint64_t term = 1) {
+  return {77, remaining, 5, term, at(sent), at(sent + 2ms)};
+}
+
+TEST(Takeover, WaitsAFullTtlWithoutAnyProof) {
+  Takeover t;
+  t.key_seen(kKey);
+  EXPECT_FALSE(t.safe_at());
+  t.key_gone(at(1000ms), 5s);
+  EXPECT_EQ(t.safe_at(), at(6000ms));
+}
+
+TEST(Takeover, NeverSeenAnyLeaderIsNoProofEither) {
+  Takeover t;
+  t.key_gone(at(0ms), 5s);
+  EXPECT_EQ(t.safe_at(), at(5000ms));
+}
+
+TEST(Takeover, AReleaseIsTakenAtOnce) {
+  Takeover t;
+  t.key_seen(kKey);
+  t.key_gone(at(1000ms), 5s);
+  t.released();
+  EXPECT_EQ(t.safe_at(), at(1000ms));
+}
+
+// The lease's true end is 10000 ms: polls see floor(end - now).
+Takeover polled_to_the_end() {
+  Takeover t;
+  t.key_seen(kKey);
+  for (auto now = 6000ms; now < 10000ms; now += 100ms) {
+    t.polled(poll(now, (10000ms - now) / 1s));
+  }
+  return t;
+}
+
+TEST(Takeover, TheNaturalEndNeedsNoMoreWaiting) {
+  auto t = polled_to_the_end();
+  t.key_gone(at(10300ms), 5s);
+  EXPECT_EQ(t.safe_at(), at(10300ms));
+}
+
+TEST(Takeover, ARevocationJustBeforeTheEndWaitsForTheEnd) {
+  auto t = polled_to_the_end();
+  t.key_gone(at(9950ms), 5s);
+  ASSERT_TRUE(t.safe_at());
+  EXPECT_GE(*t.safe_at(), at(10000ms));
+  EXPECT_LE(*t.safe_at(), at(10200ms));
+}
+
+TEST(Takeover, ARevocationInTheMiddleWaitsAFullTtl) {
+  Takeover t;
+  t.key_seen(kKey);
+  t.polled(poll(1000ms, 4));
+  t.polled(poll(1100ms, 4));
+  t.key_gone(at(1200ms), 5s);
+  EXPECT_EQ(t.safe_at(), at(6200ms));
+}
+
+TEST(Takeover, APollThatIsTooOldProvesNothing) {
+  Takeover t;
+  t.key_seen(kKey);
+  t.polled(poll(1000ms, 2));  // ends before 4002 ms; a renewal may follow unseen
+  t.key_gone(at(4100ms), 5s);
+  EXPECT_EQ(t.safe_at(), at(9100ms));
+}
+
+TEST(Takeover, ARenewalBetweenPollsMovesTheBound) {
+  Takeover t;
+  t.key_seen(kKey);
+  t.polled(poll(1000ms, 0));
+  EXPECT_EQ(t.ends_before(), at(2002ms));
+  t.polled(poll(1500ms, 4));
+  EXPECT_EQ(t.ends_before(), at(6502ms));
+  t.key_gone(at(2100ms), 5s);
+  EXPECT_EQ(t.safe_at(), at(7100ms));
+}
+
+TEST(Takeover, ANewRaftTermMakesTheOldBoundWorthless) {
+  Takeover t;
+  t.key_seen(kKey);
+  t.polled(poll(1000ms, 1));
+  t.polled(poll(1500ms, 1, 2));  // the new etcd leader may have started the lease anew
+  EXPECT_EQ(t.ends_before(), at(3502ms));
+}
+
+TEST(Takeover, ANewLeaderStartsOver) {
+  auto t = polled_to_the_end();
+  t.key_gone(at(10300ms), 5s);
+  t.key_seen({78, 20});
+  EXPECT_FALSE(t.safe_at());
+  t.key_gone(at(11000ms), 5s);
+  EXPECT_EQ(t.safe_at(), at(16000ms));
+}
+
+}  // namespace
+}  // namespace pgsteady::lease
