@@ -24,22 +24,23 @@ struct RestApi {
 };
 
 struct NodeConfig {
-  std::string path;                    // the file it came from
+  std::string path;  // the file it came from
   std::string scope, name;
   std::string namespace_ = "/service";  // with the leading, without the trailing slash
   Etcd etcd;
   RestApi restapi;
   ServerSettings server;
   Tags tags;
-  boost::json::object bootstrap_dcs;   // `bootstrap.dcs`, what the first node writes to the config key
+  boost::json::object
+      bootstrap_dcs;  // `bootstrap.dcs`, what the first node writes to the config key
   std::string log_level = "INFO";
-  std::vector<std::string> warnings;   // unknown or not yet honoured keys, "file:line: ..."
+  std::vector<std::string> warnings;  // unknown or not yet honoured keys, "file:line: ..."
 
   std::string prefix() const { return namespace_ + "/" + scope + "/"; }  // "/service/demo/"
 };
 
-// Reads, merges, checks. The error lists every finding, one a line, "file:line: key: what was wrong,
-// what was expected". `environment` as of environ, so that tests need none of their own.
+// Reads, merges, checks. The error lists every finding, one a line, "file:line: key: what was
+// wrong, what was expected". `environment` as of environ, so that tests need none of their own.
 Result<NodeConfig> load(const std::string& path, const std::vector<std::string>& environment);
 
 }  // namespace pgsteady::config

@@ -1,0 +1,280 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "config/config.h"
+#include "config/environment.h"
+#include "config/known_keys.h"
+#include "config/places.h"
+#include "config/section.h"
+#include "config/server_section.h"
+#include "config/yaml_values.h"
+
+namespace pgsteady::config {
+namespace {
+
+constexpr std::uintmax_t kMaxFileBytes = 1 << 20;
+
+Result<std::string> read_file(const std::string& path) {
+  std::error_code error;
+  auto size = std::filesystem::file_size(path, error);
+  if (error) {
+    auto kind =
+        error == std::errc::no_such_file_or_directory ? ErrorKind::not_found : ErrorKind::refused;
+    return fail(kind, fmt::format("{}: cannot read the configuration: {}", path, error.message()));
+  }
+  if (size > kMaxFileBytes) {
+    return fail(ErrorKind::refused, fmt::format("{}: {} bytes are no configuration", path, size));
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream content;
+  if (!file || (size > 0 && !(content << file.rdbuf()))) {
+    return fail(ErrorKind::refused,
+                fmt::format("{}: cannot read the configuration: permission denied", path),
+                "it must be readable by the user who runs pgsteady");
+  }
+  return content.str();
+}
+
+std::string plain_name(Section& top, const std::string& key) {
+  auto value = top.text_or(key, "");
+  if (value.empty()) {
+    top.error(key, "missing, expected a name");
+  } else if (value.find_first_of("/\n\r\t\"'") != std::string::npos) {
+    top.error(key, fmt::format("'{}' holds a slash, quote or tab, expected a name", value));
+  }
+  return value;
+}
+
+std::string read_namespace(Section& top) {
+  auto value = top.text_or("namespace", "service");
+  while (value.starts_with('/')) value.erase(0, 1);
+  while (value.ends_with('/')) value.pop_back();
+  return value.empty() ? "" : "/" + value;
+}
+
+bool is_wildcard(const std::string& host) {
+  return host.empty() || host == "*" || host == "0.0.0.0" || host == "::";
+}
+
+void read_restapi(Section section, RestApi& restapi) {
+  if (auto listen = section.host_port("listen", 8008)) {
+    restapi.listen_host = listen->host;
+    restapi.listen_port = listen->port;
+  }
+  if (auto connect = section.host_port("connect_address", restapi.listen_port)) {
+    restapi.connect = *connect;
+    if (is_wildcard(connect->host)) {
+      section.error("connect_address", "others cannot connect to a wildcard, expected a host");
+    }
+  } else if (!section.has("connect_address")) {
+    restapi.connect = {restapi.listen_host, restapi.listen_port};
+    if (is_wildcard(restapi.listen_host)) {
+      section.error("connect_address", "missing, and listen is a wildcard, expected host:port");
+    }
+  }
+  section.check_unread(known_in_restapi());
+}
+
+// host, hosts, url: what the environment sets hides all of what the file says.
+std::vector<std::string> etcd_addresses(Section& section) {
+  bool outside =
+      section.overridden("host") || section.overridden("hosts") || section.overridden("url");
+  std::vector<std::string> found;
+  for (const char* key : {"hosts", "host", "url"}) {
+    bool counts = !outside || section.overridden(key);
+    auto values = counts ? section.texts(key) : std::vector<std::string>{};
+    section.mark_read(key);
+    if (found.empty()) found = std::move(values);
+  }
+  return found;
+}
+
+void add_endpoint(Section& section, std::string address, Etcd& etcd) {
+  if (auto scheme = address.find("://"); scheme != std::string::npos) {
+    auto name = address.substr(0, scheme);
+    if (name != "http" && name != "https") {
+      section.error("url", fmt::format("protocol '{}', expected http or https", name));
+    }
+    etcd.tls = etcd.tls || name == "https";
+    address.erase(0, scheme + 3);
+    while (address.ends_with('/')) address.pop_back();
+  }
+  auto parsed = parse_host_port(address, 2379);
+  if (!parsed) {
+    section.error("hosts", fmt::format("'{}' is no address, expected host:port", address));
+    return;
+  }
+  bool v6 = parsed->host.find(':') != std::string::npos;
+  etcd.endpoints.push_back(
+      fmt::format("{}{}{}:{}", v6 ? "[" : "", parsed->host, v6 ? "]" : "", parsed->port));
+}
+
+void read_etcd(Section section, Etcd& etcd) {
+  auto protocol = section.text_or("protocol", "http");
+  if (protocol != "http" && protocol != "https") {
+    section.error("protocol", fmt::format("'{}', expected http or https", protocol));
+  }
+  etcd.tls = protocol == "https";
+  for (auto& address : etcd_addresses(section)) add_endpoint(section, std::move(address), etcd);
+  if (etcd.endpoints.empty()) {
+    section.error("hosts", "missing, expected etcd's addresses as host:port (or host, or url)");
+  }
+  etcd.ca_file = section.text_or("cacert", "");
+  etcd.cert_file = section.text_or("cert", "");
+  etcd.key_file = section.text_or("key", "");
+  etcd.username = section.text_or("username", "");
+  etcd.password = section.text_or("password", "");
+  if (!etcd.cert_file.empty() != !etcd.key_file.empty()) {
+    section.error("cert", "cert and key belong together, one of them is missing");
+  }
+  section.check_unread(known_in_etcd());
+}
+
+Section etcd_section(Section& top, const Overrides& overrides, Findings& findings) {
+  if (top.has("etcd") && !top.has("etcd3")) {
+    top.warning("etcd", "read as etcd3: pgsteady speaks etcd's v3 protocol only");
+    top.mark_read("etcd3");
+    return Section(top.node("etcd"), "etcd3", overrides, findings);
+  }
+  if (top.has("etcd")) top.warning("etcd", "passed over, etcd3 is given too");
+  top.mark_read("etcd");
+  return top.section("etcd3");
+}
+
+void read_dcs(Section& bootstrap, NodeConfig& config) {
+  auto node = bootstrap.node("dcs");
+  if (!node.IsDefined() || node.IsNull()) return;
+  if (!node.IsMap()) return bootstrap.error("dcs", "expected a map of settings");
+  config.bootstrap_dcs = yaml_to_json(node).as_object();
+}
+
+void read_tags(Section& top, NodeConfig& config) {
+  auto node = top.node("tags");
+  if (!node.IsDefined() || node.IsNull()) return;
+  if (!node.IsMap()) return top.error("tags", "expected a map of tags");
+  config.tags.values = yaml_to_json(node).as_object();
+}
+
+void read_log(Section section, NodeConfig& config) {
+  static const Keys levels = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
+  auto level = section.text_or("level", "INFO");
+  for (char& c : level) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+  if (level == "WARN") level = "WARNING";
+  if (!levels.contains(level)) {
+    section.error("level",
+                  fmt::format("'{}', expected DEBUG, INFO, WARNING, ERROR or CRITICAL", level));
+  } else {
+    config.log_level = level;
+  }
+  section.check_unread(known_in_log());
+}
+
+void read_watchdog(Section section) {
+  auto mode = section.text_or("mode", "off");
+  if (yaml_boolean(mode) != false && mode != "off") {
+    section.warning("mode", "not honoured yet (the guardian fences without a watchdog device)");
+  }
+  section.check_unread(known_in_watchdog());
+}
+
+// `.` and other relative directories are meant from the data directory, where the server runs.
+std::string socket_directory(const ServerSettings& server) {
+  auto given = server.parameters.find("unix_socket_directories");
+  if (given == server.parameters.end()) return server.state_dir;
+  auto parts = split_commas(given->second);
+  if (parts.empty()) return server.state_dir;
+  auto path = (std::filesystem::path(server.data_dir) / parts.front()).lexically_normal().string();
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path;
+}
+
+void settle_places(Section own, const std::string& search_path, Findings& findings,
+                   ServerSettings& server) {
+  server.state_dir = own.text_or("state_dir", server.data_dir + ".pgsteady");
+  own.check_unread({});
+  if (!server.state_dir.starts_with('/') && !server.data_dir.empty()) {
+    own.error("state_dir", fmt::format("'{}' is not absolute", server.state_dir));
+  }
+  if ((server.state_dir + "/").starts_with(server.data_dir + "/") && !server.data_dir.empty()) {
+    own.error("state_dir", "lies in the data directory, expected a directory outside of it");
+  }
+  if (server.bin_dir.empty()) {
+    auto found = find_bin_dir(server.data_dir, search_path);
+    if (found) server.bin_dir = *found;
+    if (!found) {
+      findings.errors.push_back(fmt::format("{}: postgresql.bin_dir: missing, and {}",
+                                            findings.file, found.error().message));
+    }
+  }
+  if (server.pgpass_path.empty()) server.pgpass_path = server.state_dir + "/pgpass";
+  server.unix_socket_dir = socket_directory(server);
+  if (!fits_socket(server.unix_socket_dir, server.port)) {
+    findings.errors.push_back(fmt::format(
+        "{}: {} is too long for a socket, expected at most 90 bytes; set pgsteady.state_dir or "
+        "unix_socket_directories in postgresql.parameters",
+        findings.file, server.unix_socket_dir));
+  }
+}
+
+void read_everything(const YAML::Node& root, const std::vector<std::string>& environment,
+                     Findings& findings, NodeConfig& config) {
+  auto overrides = overrides_from(environment, findings);
+  Section top(root, "", overrides, findings);
+  config.scope = plain_name(top, "scope");
+  config.name = plain_name(top, "name");
+  config.namespace_ = read_namespace(top);
+  read_restapi(top.section("restapi"), config.restapi);
+  read_etcd(etcd_section(top, overrides, findings), config.etcd);
+  read_postgresql(top.section("postgresql"), config.server);
+  auto bootstrap = top.section("bootstrap");
+  read_bootstrap(bootstrap, config.server);
+  read_dcs(bootstrap, config);
+  Keys known = known_in_bootstrap();  // a bootstrap method has a section under its own name
+  if (auto method = bootstrap.text("method"); method && *method != "initdb") {
+    bootstrap.warning("method", "not honoured yet, initdb makes the cluster");
+    known.insert(*method);
+  }
+  bootstrap.check_unread(known);
+  read_tags(top, config);
+  read_log(top.section("log"), config);
+  read_watchdog(top.section("watchdog"));
+  top.mark_read("ctl");  // patronictl's own
+  settle_places(top.section("pgsteady"), variable(environment, "PATH"), findings, config.server);
+  top.check_unread(known_at_top());
+  config.server.scope = config.scope;
+  config.server.name = config.name;
+}
+
+std::string joined(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const auto& line : lines) text += (text.empty() ? "" : "\n") + line;
+  return text;
+}
+
+}  // namespace
+
+Result<NodeConfig> load(const std::string& path, const std::vector<std::string>& environment) {
+  auto content = read_file(path);
+  if (!content) return tl::unexpected(content.error());
+  NodeConfig config;
+  config.path = path;
+  Findings findings;
+  findings.file = path;
+  try {
+    auto root = YAML::Load(*content);
+    read_everything(root, environment, findings, config);
+  } catch (const YAML::Exception& error) {
+    auto line = error.mark.is_null() ? "" : fmt::format(":{}", error.mark.line + 1);
+    findings.errors.push_back(fmt::format("{}{}: not readable as YAML: {}", path, line, error.msg));
+  } catch (const std::exception& error) {
+    findings.errors.push_back(fmt::format("{}: not readable: {}", path, error.what()));
+  }
+  if (!findings.errors.empty()) return fail(ErrorKind::refused, joined(findings.errors));
+  config.warnings = std::move(findings.warnings);
+  return config;
+}
+
+}  // namespace pgsteady::config
