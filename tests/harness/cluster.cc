@@ -103,8 +103,9 @@ void Node::kill_everything() {
 
 std::string Node::conninfo(const std::string& user, const std::string& password) const {
   return fmt::format(
-      "host=127.0.0.1 port={} user={} password={} dbname=postgres application_name=probe", sql_port,
-      user, password);
+      "host=127.0.0.1 port={} user={} password={} dbname=postgres application_name=probe"
+      " options='-c client_min_messages=warning'",
+      sql_port, user, password);
 }
 
 std::string Node::superuser() const {
@@ -210,7 +211,9 @@ postgresql:
 }
 
 void Cluster::start_all() {
-  for (auto& node : nodes_) node->start();
+  for (auto& node : nodes_) {
+    if (!node->running()) node->start();
+  }
 }
 
 bool Cluster::healthy() {

@@ -78,7 +78,7 @@ class Cluster {
   Node& node(int i) { return *nodes_.at(static_cast<std::size_t>(i)); }
   Node& add_node();  // one more, not started
 
-  void start_all();
+  void start_all();  // those that do not run
   // One primary that REST agrees on, all other running nodes stream from it.
   bool wait_healthy(Millis limit);
   // The node that accepts writes, by SQL; nullptr when there is none or more than one.
