@@ -2,10 +2,12 @@
 // hands to each agent it starts (descriptor number in PGSTEADY_GUARD_FD). One packet, one message;
 // both sides are of the same build, so the structs travel as they are.
 //
-// A packet is a Header, followed by `text_bytes` bytes of NUL-terminated strings where the kind says
-// so. A packet of another version, an unknown kind or a wrong size is refused and named in the log.
+// A packet is a Header, followed by `text_bytes` bytes of NUL-terminated strings where the kind
+// says so. A packet of another version, an unknown kind or a wrong size is refused and named in the
+// log.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace pgsteady::guard {
@@ -16,17 +18,17 @@ constexpr char kFdVariable[] = "PGSTEADY_GUARD_FD";
 
 enum class Kind : std::uint32_t {
   // agent → guardian
-  hello = 1,     // first message; answered by `status`
-  alive,         // sign of life, at least once a second
-  arm,           // lease, mod_revision, deadline_ns, ttl_ns → answered by `armed` or `refused`
-  disarm,        // lease, mod_revision: the server is no primary any more (a standby has no deadline)
-  start_server,  // as_primary, texts: argv, "", environment
-  stop_server,   // stop_mode, limit_ns: after it the server is killed
-  fence,         // kill the server and all that is left of it, now
-  signal_server, // signal (SIGHUP, SIGUSR1) to the postmaster
-  run_job,       // job, limit_ns, texts: output file, argv..., "", environment
-  kill_job,      // job
-  finished,      // code: the agent ends, nothing is to be restarted; exit with the code
+  hello = 1,  // first message; answered by `status`
+  alive,      // sign of life, at least once a second
+  arm,        // lease, mod_revision, deadline_ns, ttl_ns → answered by `armed` or `refused`
+  disarm,     // lease, mod_revision: the server is no primary any more (a standby has no deadline)
+  start_server,   // as_primary, texts: argv, "", environment
+  stop_server,    // stop_mode, limit_ns: after it the server is killed
+  fence,          // kill the server and all that is left of it, now
+  signal_server,  // signal (SIGHUP, SIGUSR1) to the postmaster
+  run_job,        // job, limit_ns, texts: output file, argv..., "", environment
+  kill_job,       // job
+  finished,       // code: the agent ends, nothing is to be restarted; exit with the code
   // guardian → agent
   status = 101,    // server, armed epoch and deadline: first answer, and after each change
   armed,           // lease, mod_revision, deadline_ns: in force

@@ -1,0 +1,102 @@
+#include "guard/stderr_log.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <algorithm>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+
+namespace pgsteady::guard {
+namespace {
+
+constexpr std::size_t kBufferBytes = 32 * 1024;
+constexpr std::size_t kLineBytes = 1024;
+constexpr std::size_t kChunkBytes = 4096;  // PIPE_BUF: a writable pipe takes it whole
+
+int log_fd = STDERR_FILENO;
+bool is_socket = false;
+char buffer[kBufferBytes];
+std::size_t used = 0;
+unsigned dropped = 0;
+
+void append(const char* text, std::size_t bytes) {
+  if (used + bytes > sizeof buffer) {
+    ++dropped;
+    return;
+  }
+  std::memcpy(buffer + used, text, bytes);
+  used += bytes;
+}
+
+ssize_t write_some(const char* data, std::size_t bytes) {
+  if (is_socket) return send(log_fd, data, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+  pollfd ready{log_fd, POLLOUT, 0};
+  if (poll(&ready, 1, 0) <= 0 || (ready.revents & POLLOUT) == 0) return -1;
+  return write(log_fd, data, bytes);
+}
+
+// Whole lines that fit a chunk; a line is never longer than one.
+std::size_t chunk_bytes() {
+  std::size_t end = std::min(used, kChunkBytes);
+  while (end > 0 && buffer[end - 1] != '\n') --end;
+  return end;
+}
+
+}  // namespace
+
+void open_log() {
+  struct stat info {};
+  if (fstat(STDERR_FILENO, &info) != 0) return;
+  is_socket = S_ISSOCK(info.st_mode);
+  // Other processes write into the same pipe: "writable" may be gone by the time of the write. The
+  // second description has a flag of its own, so that nobody else's writes stop blocking.
+  if (S_ISFIFO(info.st_mode) || S_ISCHR(info.st_mode)) {
+    int own = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (own >= 0) log_fd = own;
+  }
+  std::time_t now = std::time(nullptr);
+  std::tm local{};
+  tzset();
+  localtime_r(&now, &local);  // reads the time zone's file now, not when the disk hangs
+}
+
+void log(const char* level, const char* format, ...) {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  std::tm local{};
+  localtime_r(&now.tv_sec, &local);
+  char line[kLineBytes];
+  std::size_t at = std::strftime(line, sizeof line, "%Y-%m-%d %H:%M:%S", &local);
+  at += static_cast<std::size_t>(
+      std::snprintf(line + at, sizeof line - at, ",%03ld %s: ", now.tv_nsec / 1000000, level));
+  va_list arguments;
+  va_start(arguments, format);
+  int text = std::vsnprintf(line + at, sizeof line - at, format, arguments);
+  va_end(arguments);
+  at = std::min(at + static_cast<std::size_t>(std::max(text, 0)), sizeof line - 2);
+  line[at++] = '\n';
+  append(line, at);
+}
+
+void flush_log() {
+  while (used > 0) {
+    ssize_t written = write_some(buffer, chunk_bytes());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return;  // kept for the next time
+    used -= static_cast<std::size_t>(written);
+    std::memmove(buffer, buffer + written, used);
+    if (used == 0 && dropped > 0) {
+      unsigned lines = dropped;
+      dropped = 0;
+      log("WARNING", "%u lines of this log were dropped: stderr took nothing more", lines);
+    }
+  }
+}
+
+}  // namespace pgsteady::guard
