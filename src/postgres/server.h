@@ -31,11 +31,12 @@ struct Command {
 struct Upstream {
   MemberName name;  // of the member, for the slot and the log
   HostPort address;
+  bool use_slot = true;  // stream through the slot of this node's name that the upstream keeps
   bool operator==(const Upstream&) const = default;
 };
 
-// `pgsteady_a_b` for member "a-b": Patroni's rule, lower case, [a-z0-9_] kept, "-" → "_", others
-// as u + hex code, at most 63 bytes.
+// "a_b" for member "A-b": Patroni's rule, lower case, [a-z0-9_] kept, "-" and "." → "_", others as
+// u + decimal code point, at most 63 bytes.
 std::string slot_name(const MemberName& member);
 
 class Server {
@@ -50,8 +51,8 @@ class Server {
   Result<ControlFile> read_control_file() const;  // runs pg_controldata, 5 s at most
   // Writes postgresql.conf (from the node's and the cluster's parameters; the original is kept as
   // postgresql.base.conf and included), pg_hba.conf, pg_ident.conf, and standby.signal with
-  // primary_conninfo or neither. Atomic per file. `upstream` nullopt with as_standby: a standby that
-  // streams from nobody. Returns whether anything changed.
+  // primary_conninfo or neither. Atomic per file. `upstream` nullopt with as_standby: a standby
+  // that streams from nobody. Returns whether anything changed.
   Result<bool> write_configuration(const boost::json::object& cluster_postgresql, bool as_standby,
                                    const std::optional<Upstream>& upstream);
   // Whether an interrupted clone, rewind or bootstrap left its marker; the marker's kind.
@@ -65,17 +66,20 @@ class Server {
   // and repeats both while the server stays in recovery.
   Result<void> write_promote_file() const;
 
-  // --- command lines -------------------------------------------------------------------------------
+  // --- command lines
+  // -------------------------------------------------------------------------------
   Command start_command() const;  // postgres -D ..., with what must be equal on all nodes forced
   Command initdb_command() const;
   Command basebackup_command(const Upstream& from) const;  // --progress, -X stream, no slot kept
   Command rewind_command(const Upstream& from) const;
   Result<void> write_pgpass(const std::vector<HostPort>& hosts) const;  // 0600, for the commands
 
-  // --- SQL -----------------------------------------------------------------------------------------
+  // --- SQL
+  // -----------------------------------------------------------------------------------------
   // Measures everything of LocalServer that `running` concerns; opens or reopens its connection by
-  // itself. `process_alive`, `process_started_at` come from the guardian. A server that refuses connections because it
-  // starts up gives `starting`; one that answered before and does not within the limit, `hung`.
+  // itself. `process_alive`, `process_started_at` come from the guardian. A server that refuses
+  // connections because it starts up gives `starting`; one that answered before and does not within
+  // the limit, `hung`.
   awaitable<LocalServer> measure(bool process_alive, std::chrono::milliseconds limit);
   // After initdb and the first start as a primary: users, passwords, grants for rewind. Idempotent.
   awaitable<Result<void>> create_users(std::chrono::milliseconds limit);
@@ -84,8 +88,8 @@ class Server {
   // ones. Slots keep at most max_slot_wal_keep_size of WAL, which write_configuration sets.
   awaitable<Result<void>> sync_slots(const std::vector<MemberName>& members,
                                      std::chrono::milliseconds limit);
-  // Asks a primary elsewhere for the timeline in its control file (as the rewind user): a rewind has
-  // to wait until that equals its timeline.
+  // Asks a primary elsewhere for the timeline in its control file (as the rewind user): a rewind
+  // has to wait until that equals its timeline.
   awaitable<Result<Timeline>> control_timeline_of(const Upstream& primary,
                                                   std::chrono::milliseconds limit);
 

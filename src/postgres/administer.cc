@@ -1,0 +1,261 @@
+// SQL that changes something: users, slots, checkpoints. Each call has a connection of its own, so
+// that measuring never waits for it.
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netdb.h>
+#include <algorithm>
+
+#include "base/log.h"
+#include "postgres/aside.h"
+#include "postgres/conninfo.h"
+#include "postgres/files.h"
+#include "postgres/impl.h"
+
+namespace pgsteady::pg {
+namespace {
+
+std::string upper(std::string text) {
+  for (char& c : text) {
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  }
+  return text;
+}
+
+// Role options from a configuration: only PostgreSQL's own words.
+bool is_role_option(const std::string& word) {
+  static const char* const kWords[] = {"SUPERUSER", "CREATEDB",    "CREATEROLE", "INHERIT",
+                                       "LOGIN",     "REPLICATION", "BYPASSRLS"};
+  return std::any_of(std::begin(kWords), std::end(kWords), [&](const char* known) {
+    return word == known || word == std::string("NO") + known;
+  });
+}
+
+std::string role_options(const std::string& user, const std::vector<std::string>& words) {
+  std::string result;
+  bool login_said = false;
+  for (const auto& given : words) {
+    const auto word = upper(given);
+    if (!is_role_option(word)) {
+      log_warning("user {}: \"{}\" is no option of a role and was passed over", user, given);
+      continue;
+    }
+    login_said = login_said || word == "LOGIN" || word == "NOLOGIN";
+    result += " " + word;
+  }
+  return login_said ? result : result + " LOGIN";
+}
+
+struct Role {
+  Credentials credentials;
+  std::string options;  // " LOGIN REPLICATION"
+};
+
+std::vector<Role> roles_of(const ServerSettings& settings) {
+  std::vector<Role> roles;
+  roles.push_back({settings.replication, " LOGIN REPLICATION"});
+  if (!settings.rewind.username.empty()) roles.push_back({settings.rewind, " LOGIN"});
+  for (const auto& user : settings.users) {
+    roles.push_back({user.credentials, role_options(user.credentials.username, user.options)});
+  }
+  // The superuser came with initdb and keeps what it has.
+  std::erase_if(roles, [&](const Role& role) {
+    return role.credentials.username.empty() ||
+           role.credentials.username == settings.superuser.username;
+  });
+  return roles;
+}
+
+// What pg_rewind reads from its source, and a checkpoint there.
+std::string grants_for_rewind(const std::string& user) {
+  const auto role = sql_identifier(user);
+  std::string text;
+  for (const char* function :
+       {"pg_ls_dir(text, boolean, boolean)", "pg_stat_file(text, boolean)",
+        "pg_read_binary_file(text)", "pg_read_binary_file(text, bigint, bigint, boolean)"}) {
+    text += fmt::format("GRANT EXECUTE ON FUNCTION pg_catalog.{} TO {};", function, role);
+  }
+  return text;
+}
+
+constexpr char kQuiet[] =
+    "-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic "
+    "-c log_min_duration_sample=-1 -c log_transaction_sample_rate=0";
+
+bool is_address(const std::string& host) {
+  unsigned char buffer[16];
+  return host.starts_with('/') || inet_pton(AF_INET, host.c_str(), buffer) == 1 ||
+         inet_pton(AF_INET6, host.c_str(), buffer) == 1;
+}
+
+// Blocks.
+std::string look_up(const std::string& host) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return {};
+  char text[NI_MAXHOST] = "";
+  if (found) {
+    getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
+  }
+  freeaddrinfo(found);
+  return text;
+}
+
+}  // namespace
+
+awaitable<Result<void>> Server::Impl::create_role(Connection& connection, Credentials user,
+                                                  std::string options, Deadline deadline) {
+  auto present = co_await connection.exec(
+      fmt::format("SELECT 1 FROM pg_roles WHERE rolname = {}", sql_literal(user.username)),
+      deadline);
+  if (!present) co_return tl::unexpected<Error>(present.error());
+  std::string password;
+  if (!user.password.empty()) {
+    auto verifier = connection.scram_verifier(user.username, user.password);
+    if (!verifier) co_return tl::unexpected<Error>(verifier.error());
+    password = " PASSWORD " + sql_literal(*verifier);
+  }
+  const bool exists = present->front().count() > 0;
+  auto made =
+      co_await connection.exec(fmt::format("{} ROLE {} WITH{}{}", exists ? "ALTER" : "CREATE",
+                                           sql_identifier(user.username), options, password),
+                               deadline);
+  if (!made) co_return tl::unexpected<Error>(made.error());
+  co_return Result<void>();
+}
+
+awaitable<Result<void>> Server::create_users(std::chrono::milliseconds limit) {
+  const auto deadline = after(limit);
+  ::unlink(impl_->initdb_password_file().c_str());
+  Connection connection(impl_->loop);
+  auto opened = co_await connection.open(impl_->local_conninfo(kQuiet), deadline);
+  if (!opened) co_return opened;
+  for (const auto& role : roles_of(impl_->settings)) {
+    auto made = co_await impl_->create_role(connection, role.credentials, role.options, deadline);
+    if (!made) {
+      co_return fail(made.error().kind,
+                     fmt::format("cannot create user {}: {}", role.credentials.username,
+                                 made.error().message));
+    }
+  }
+  const auto& rewind = impl_->settings.rewind.username;
+  if (!rewind.empty() && rewind != impl_->settings.superuser.username) {
+    auto grants = grants_for_rewind(rewind);
+    if (connection.server_version() >= 150000) {
+      grants += fmt::format("GRANT pg_checkpoint TO {};", sql_identifier(rewind));
+    }
+    auto granted = co_await connection.exec(grants, deadline);
+    if (!granted) co_return tl::unexpected<Error>(granted.error());
+  }
+  co_return Result<void>();
+}
+
+awaitable<Result<void>> Server::checkpoint(std::chrono::milliseconds limit) {
+  const auto deadline = after(limit);
+  Connection connection(impl_->loop);
+  auto opened = co_await connection.open(impl_->local_conninfo(), deadline);
+  if (!opened) co_return opened;
+  auto done = co_await connection.exec("CHECKPOINT", deadline);
+  if (!done) co_return tl::unexpected<Error>(done.error());
+  co_return Result<void>();
+}
+
+// One name a line. Only slots that this node made are ever dropped: others belong to backup tools.
+std::set<std::string> Server::Impl::known_slots() const {
+  std::set<std::string> names;
+  const auto text = read_file(in_state("slots")).value_or("");
+  for (std::size_t at = 0; at < text.size();) {
+    const auto end = std::min(text.find('\n', at), text.size());
+    if (end > at) names.insert(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return names;
+}
+
+Result<void> Server::Impl::remember_slots(const std::set<std::string>& names) const {
+  std::string text;
+  for (const auto& name : names) text += name + "\n";
+  auto made = make_directory(settings.state_dir, 0700);
+  if (!made) return made;
+  auto written = write_if_changed(in_state("slots"), text, 0600);
+  if (!written) return tl::unexpected(written.error());
+  return {};
+}
+
+awaitable<Result<void>> Server::sync_slots(const std::vector<MemberName>& members,
+                                           std::chrono::milliseconds limit) {
+  const auto deadline = after(limit);
+  std::set<std::string> wanted;
+  for (const auto& member : members) {
+    if (member != impl_->settings.name) wanted.insert(slot_name(member));
+  }
+  Connection connection(impl_->loop);
+  auto opened = co_await connection.open(impl_->local_conninfo(), deadline);
+  if (!opened) co_return opened;
+  auto found = co_await connection.exec(
+      "SELECT slot_name, slot_type, active FROM pg_get_replication_slots()", deadline);
+  if (!found) co_return tl::unexpected<Error>(found.error());
+  auto missing = wanted;
+  const auto known = impl_->known_slots();
+  auto ours = wanted;
+  std::vector<std::string> statements;
+  const auto& rows = found->front();
+  for (int row = 0; row < rows.count(); ++row) {
+    const std::string name(rows.text(row, 0));
+    missing.erase(name);
+    if (wanted.contains(name) || !known.contains(name)) continue;
+    ours.insert(name);  // until it is seen to be gone
+    if (rows.text(row, 1) != "physical" || rows.text(row, 2) == "t") continue;
+    statements.push_back(fmt::format("SELECT pg_drop_replication_slot({})", sql_literal(name)));
+    log_info("dropping the replication slot {}: its member is gone", name);
+  }
+  auto remembered = impl_->remember_slots(ours);
+  if (!remembered) co_return remembered;
+  for (const auto& name : missing) {
+    statements.push_back(
+        fmt::format("SELECT pg_create_physical_replication_slot({}, true)", sql_literal(name)));
+  }
+  for (const auto& statement : statements) {
+    auto done = co_await connection.exec(statement, deadline);
+    if (!done) co_return tl::unexpected<Error>(done.error());
+  }
+  co_return Result<void>();
+}
+
+awaitable<Result<Timeline>> Server::control_timeline_of(const Upstream& primary,
+                                                        std::chrono::milliseconds limit) {
+  const auto deadline = after(limit);
+  const HostPort address = primary.address;
+  std::string number = address.host;
+  if (!is_address(number)) {
+    std::function<std::string()> work = [host = address.host] { return look_up(host); };
+    auto found = co_await run_aside<std::string>(impl_->pool, impl_->loop, work, deadline);
+    number = found.value_or("");
+  }
+  if (number.empty()) co_return fail(ErrorKind::retry, "cannot find the host " + address.host);
+  const auto& user = rewind_credentials(impl_->settings);
+  const auto text = conninfo({{"host", address.host},
+                              {number.starts_with('/') ? "host" : "hostaddr", number},
+                              {"port", std::to_string(address.port)},
+                              {"user", user.username},
+                              {"password", user.password},
+                              {"passfile", impl_->settings.pgpass_path},
+                              {"dbname", "postgres"},
+                              {"application_name", impl_->settings.name}});
+  Connection connection(impl_->loop);
+  auto opened = co_await connection.open(text, deadline);
+  if (!opened) co_return tl::unexpected<Error>(opened.error());
+  auto answer = co_await connection.exec(
+      "SELECT timeline_id, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_control_checkpoint()",
+      deadline);
+  if (!answer) co_return tl::unexpected<Error>(answer.error());
+  const auto& row = answer->front();
+  const auto timeline = row.count() == 1 ? parse_decimal(row.text(0, 0)) : std::nullopt;
+  if (!timeline) co_return fail(ErrorKind::retry, "no timeline in the answer");
+  if (row.text(0, 1) == "t") {
+    co_return fail(ErrorKind::retry, fmt::format("{} is still in recovery", primary.name));
+  }
+  co_return static_cast<Timeline>(*timeline);
+}
+
+}  // namespace pgsteady::pg

@@ -1,0 +1,195 @@
+// The data directory as a whole: what it is, and emptying it without losing the only copy of WAL.
+#include <fmt/format.h>
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include "base/log.h"
+#include "postgres/control_file.h"
+#include "postgres/files.h"
+#include "postgres/impl.h"
+
+namespace pgsteady::pg {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kKeptDirectories = 2;
+constexpr std::uintmax_t kKeptBytes = 4ull << 30;
+
+// A mount point's own entry, not PostgreSQL's.
+bool is_ours(const fs::path& entry) {
+  return entry.filename() != "lost+found";
+}
+
+bool is_wal_name(const std::string& name) {
+  const auto hex = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F'); };
+  const bool segment = name.size() >= 24 && std::all_of(name.begin(), name.begin() + 24, hex);
+  const bool partial = segment && (name.size() == 24 || name.ends_with(".partial"));
+  const bool history = name.size() == 16 && name.ends_with(".history");
+  return partial || history;
+}
+
+struct Kept {
+  fs::path path;
+  std::uintmax_t bytes = 0;
+};
+
+// Segments and history files, newest first: their names sort by timeline and place.
+std::vector<Kept> wal_files(const fs::path& pg_wal) {
+  std::vector<Kept> files;
+  std::error_code error;
+  for (fs::directory_iterator it(pg_wal, error), end; !error && it != end; it.increment(error)) {
+    const auto name = it->path().filename().string();
+    if (!is_wal_name(name) || !it->is_regular_file(error)) continue;
+    files.push_back({it->path(), it->file_size(error)});
+  }
+  std::sort(files.begin(), files.end(),
+            [](const Kept& a, const Kept& b) { return a.path.filename() > b.path.filename(); });
+  return files;
+}
+
+std::error_code move_file(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::rename(from, to, error);
+  if (error != std::errc::cross_device_link) return error;
+  error.clear();
+  fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
+  return error;
+}
+
+void remove_content(const fs::path& directory, std::error_code& error) {
+  std::vector<fs::path> entries;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    if (is_ours(it->path())) entries.push_back(it->path());
+  }
+  for (const auto& entry : entries) {
+    if (!error) fs::remove_all(entry, error);
+  }
+}
+
+// Tablespaces and a pg_wal elsewhere: what stands behind the links is this server's too.
+void remove_behind_links(const fs::path& data, std::error_code& error) {
+  std::error_code none;
+  if (fs::is_symlink(data / "pg_wal", none)) remove_content(fs::canonical(data / "pg_wal"), error);
+  for (fs::directory_iterator it(data / "pg_tblspc", none), end; !none && it != end;
+       it.increment(none)) {
+    if (!it->is_symlink(none)) continue;
+    for (fs::directory_iterator in(it->path(), none); !none && in != end; in.increment(none)) {
+      if (in->path().filename().string().starts_with("PG_") && !error) {
+        fs::remove_all(in->path(), error);
+      }
+    }
+  }
+}
+
+// Leaves room for one more.
+void drop_oldest(const fs::path& parent) {
+  std::vector<fs::path> kept;
+  std::error_code error;
+  for (fs::directory_iterator it(parent, error), end; !error && it != end; it.increment(error)) {
+    kept.push_back(it->path());
+  }
+  std::sort(kept.begin(), kept.end(), [](const fs::path& a, const fs::path& b) {
+    std::error_code none;
+    return fs::last_write_time(a, none) < fs::last_write_time(b, none);
+  });
+  for (std::size_t i = 0; i + kKeptDirectories <= kept.size(); ++i) {
+    log_warning("dropping the diverged WAL in {}: {} newer ones are kept", kept[i].string(),
+                kKeptDirectories);
+    fs::remove_all(kept[i], error);
+  }
+}
+
+}  // namespace
+
+DataDirectory Server::look_at_data_directory() const {
+  std::error_code error;
+  fs::directory_iterator entry(impl_->settings.data_dir, error);
+  if (error == std::errc::no_such_file_or_directory) return DataDirectory::empty;
+  if (error) return DataDirectory::unknown;  // unreadable is not broken: nothing may be wiped
+  bool any = false;
+  for (const fs::directory_iterator end; !any && entry != end; entry.increment(error)) {
+    if (error) return DataDirectory::unknown;
+    any = is_ours(entry->path());
+  }
+  if (!any) return DataDirectory::empty;
+  const auto control = fs::status(impl_->in_data("global/pg_control"), error);
+  const bool has_control = fs::is_regular_file(control);
+  const bool has_version = fs::is_regular_file(fs::status(impl_->in_data("PG_VERSION"), error));
+  return has_control && has_version ? DataDirectory::valid : DataDirectory::broken;
+}
+
+bool Server::Impl::server_process_alive() const {
+  const auto pid = parse_decimal(first_line(in_data("postmaster.pid")));
+  if (!pid || *pid == 0 || *pid > INT32_MAX) return false;
+  if (::kill(static_cast<pid_t>(*pid), 0) != 0 && errno == ESRCH) return false;
+  // Numbers are used again, in containers soon: a postmaster works inside its data directory.
+  std::error_code error;
+  const auto place = fs::read_symlink(fmt::format("/proc/{}/cwd", *pid), error);
+  if (error) return true;
+  return fs::equivalent(place, settings.data_dir, error);
+}
+
+Result<void> Server::Impl::keep_wal(const std::string& why) const {
+  const auto output = read_control_data(settings.bin_dir, settings.data_dir);
+  const auto found = output ? parse_control_data(*output) : tl::unexpected(output.error());
+  if (!found) return {};  // an interrupted clone: it has nothing of its own
+  auto place = found->checkpoint > found->min_recovery ? found->checkpoint : found->min_recovery;
+  auto name = fmt::format("{}-{}", found->timeline, place.text());
+  std::replace(name.begin(), name.end(), '/', '_');
+  const fs::path parent = fs::path(in_state("diverged")) / settings.name;
+  std::error_code error;
+  if (!fs::exists(parent / name, error)) drop_oldest(parent);
+  fs::create_directories(parent / name, error);
+  if (error) {
+    return fail(ErrorKind::retry,
+                fmt::format("cannot create {}: {}", (parent / name).string(), error.message()),
+                "the data directory is not touched before its WAL is safe");
+  }
+  std::uintmax_t bytes = 0;
+  std::size_t files = 0, dropped = 0;
+  for (const auto& file : wal_files(in_data("pg_wal"))) {
+    if (bytes + file.bytes > kKeptBytes) {
+      ++dropped;
+      continue;
+    }
+    error = move_file(file.path, parent / name / file.path.filename());
+    if (error) {
+      return fail(ErrorKind::retry,
+                  fmt::format("cannot keep {}: {}", file.path.string(), error.message()));
+    }
+    bytes += file.bytes;
+    ++files;
+  }
+  log_info("kept {} WAL files ({} bytes) in {} before {}", files, bytes, (parent / name).string(),
+           why);
+  if (dropped > 0) log_warning("dropped {} older WAL files: over the limit of 4 GiB", dropped);
+  return {};
+}
+
+Result<void> Server::clear_data_directory(const std::string& why) {
+  const auto& data = impl_->settings.data_dir;
+  if (impl_->server_process_alive()) {
+    return fail(ErrorKind::refused, fmt::format("a server runs in {}", data),
+                "stop it before the directory is cleared");
+  }
+  if (look_at_data_directory() == DataDirectory::empty) return {};
+  impl_->watch.close();
+  if (auto kept = impl_->keep_wal(why); !kept) return kept;
+  log_warning("removing the content of {}: {}", data, why);
+  std::error_code error;
+  // First of all what makes it look like a database: a crash from here on leaves it broken.
+  fs::remove(impl_->in_data("global/pg_control"), error);
+  if (!error) remove_behind_links(data, error);
+  if (!error) remove_content(data, error);
+  if (error) {
+    return fail(ErrorKind::retry, fmt::format("cannot clear {}: {}", data, error.message()));
+  }
+  impl_->control.reset();
+  return {};
+}
+
+}  // namespace pgsteady::pg

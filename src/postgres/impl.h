@@ -1,0 +1,82 @@
+// The server's inside, shared by the files that implement its parts. Nobody else includes it.
+#pragma once
+
+#include <boost/asio/thread_pool.hpp>
+#include <set>
+
+#include "postgres/configuration.h"
+#include "postgres/connection.h"
+#include "postgres/server.h"
+
+namespace pgsteady::pg {
+
+class Server::Impl {
+ public:
+  Impl(boost::asio::io_context& loop_, ServerSettings settings_);
+  ~Impl();
+
+  std::string in_data(const std::string& name) const { return settings.data_dir + "/" + name; }
+  std::string in_state(const std::string& name) const { return settings.state_dir + "/" + name; }
+  std::string program(const std::string& name) const { return settings.bin_dir + "/" + name; }
+  std::string initdb_password_file() const { return in_state("initdb.password"); }
+
+  Parameters forced() const;  // what start_command() forces, raised for a standby
+  // The agent's own way into the local server; `more` are further -c options.
+  std::string local_conninfo(const std::string& more = {}) const;
+  Result<void> keep_original_conf() const;
+  bool server_process_alive() const;  // postmaster.pid names a live process
+  Result<void> keep_wal(const std::string& why) const;
+
+  // --- changing (administer.cc) ------------------------------------------------------------------
+  awaitable<Result<void>> create_role(Connection& connection, Credentials user, std::string options,
+                                      Deadline deadline);
+  std::set<std::string> known_slots() const;  // made by this node, from state_dir/slots
+  Result<void> remember_slots(const std::set<std::string>& names) const;
+
+  // --- measuring (measure.cc) --------------------------------------------------------------------
+  awaitable<void> measure_running(LocalServer& result, Deadline deadline);
+  awaitable<bool> connect(LocalServer& result, Deadline deadline);
+  awaitable<bool> ask(LocalServer& result, Deadline deadline);
+  awaitable<void> ask_replay_timeline(LocalServer& result, Deadline deadline);
+  awaitable<std::optional<ControlFile>> control_file(Deadline deadline);
+  void failed(LocalServer& result, const Error& error, bool late);
+  void read_settings(const Rows& rows);
+  void add_history(LocalServer& result);
+  void forget_process();
+
+  boost::asio::io_context& loop;
+  const ServerSettings settings;
+  const std::string os_user;
+  mutable boost::asio::thread_pool pool{2};  // for what may block; see aside.h
+
+  boost::json::object cluster;           // as last given to write_configuration
+  bool configured = false;               // write_configuration ran in this process
+  mutable std::set<std::string> warned;  // warnings that were logged already
+  mutable std::vector<HostPort> hosts;   // in the password file, the latest last
+
+  Connection watch;          // kept open, for measuring
+  bool answered = false;     // the present server process answered a query
+  std::string postmaster;    // its pid, as postmaster.pid tells it
+  std::string last_problem;  // logged; so that it is not logged every second
+  std::string start_time;
+  SystemId system_id;
+  std::optional<ControlFile> control;
+  bool pending_restart = false;
+  std::chrono::steady_clock::time_point settings_due{};
+  std::chrono::steady_clock::time_point settings_busy_until{};  // look often after a change
+  Timeline receiver_timeline = 0;  // the newest that this server process received
+  Timeline replay_timeline = 0;    // as last asked, when the LSNs were those:
+  Lsn replay_asked_at, receive_asked_at;
+  Timeline history_of = 0;
+  std::vector<TimelineSwitch> history;
+};
+
+// pg_controldata's output. Blocks, 5 s at most.
+Result<std::string> read_control_data(const std::string& bin_dir, const std::string& data_dir);
+
+// A deadline that far from now.
+inline Deadline after(std::chrono::milliseconds limit) {
+  return std::chrono::steady_clock::now() + limit;
+}
+
+}  // namespace pgsteady::pg

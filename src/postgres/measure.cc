@@ -1,0 +1,305 @@
+// What the running server says of itself: one round trip a time over a connection that is kept
+// open.
+#include <fmt/format.h>
+#include <cctype>
+#include <filesystem>
+
+#include "base/log.h"
+#include "postgres/aside.h"
+#include "postgres/conninfo.h"
+#include "postgres/control_file.h"
+#include "postgres/files.h"
+#include "postgres/impl.h"
+
+namespace pgsteady::pg {
+namespace {
+
+constexpr std::chrono::seconds kSettingsInterval{10};
+
+// Once for each connection.
+constexpr char kIdentityQuery[] =
+    "SELECT to_char(pg_postmaster_start_time(), 'YYYY-MM-DD HH24:MI:SS.US+00:00'),"
+    " system_identifier FROM pg_control_system()";
+
+// In this order: the server's own state, its standbys, its slots. A function of pg_catalog is asked
+// where the view over it would join more than is needed.
+constexpr char kStateQuery[] =
+    "SELECT r, CASE WHEN r THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,"
+    " CASE WHEN r THEN NULL ELSE pg_current_wal_lsn() END,"
+    " pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(),"
+    " to_char(pg_last_xact_replay_timestamp(), 'YYYY-MM-DD HH24:MI:SS.US+00:00'),"
+    " CASE WHEN r THEN pg_is_wal_replay_paused() END, w.status, w.received_tli,"
+    " current_setting('primary_conninfo')"
+    " FROM (SELECT pg_is_in_recovery() AS r) AS s"
+    " LEFT JOIN pg_stat_get_wal_receiver() AS w ON true;"
+    "SELECT usename, application_name, host(client_addr), state, sync_state, sync_priority,"
+    " flush_lsn FROM pg_stat_replication;"
+    "SELECT slot_name, slot_type, active, restart_lsn FROM pg_get_replication_slots();";
+
+// Parameters that wait for a restart, and the running values of those on the command line.
+constexpr char kSettingsQuery[] =
+    "SELECT name, setting, pending_restart FROM pg_settings WHERE pending_restart OR name IN"
+    " ('wal_level','max_connections','max_wal_senders','max_prepared_transactions',"
+    "'max_locks_per_transaction','track_commit_timestamp','max_replication_slots',"
+    "'max_worker_processes','wal_log_hints','listen_addresses','port','cluster_name')";
+
+bool is_true(std::string_view text) {
+  return text == "t";
+}
+
+std::optional<Lsn> lsn_at(const Rows& rows, int row, int column) {
+  if (rows.is_null(row, column)) return std::nullopt;
+  return Lsn::parse(rows.text(row, column));
+}
+
+std::uint32_t number_at(const Rows& rows, int row, int column) {
+  return static_cast<std::uint32_t>(parse_decimal(rows.text(row, column)).value_or(0));
+}
+
+Timeline timeline_of_hex(std::string_view hex) {
+  // An LSN's low half is hex of the same width.
+  const auto read = Lsn::parse("0/" + std::string(hex));
+  return read ? static_cast<Timeline>(read->value) : 0;
+}
+
+// The setting as pg_settings would show it, as far as it can be told from its text.
+std::string normal(std::string value) {
+  for (char& c : value) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (value == "true" || value == "yes" || value == "1") return "on";
+  if (value == "false" || value == "no" || value == "0") return "off";
+  return value;
+}
+
+void add_state(LocalServer& result, const Rows& rows) {
+  result.in_recovery = is_true(rows.text(0, 0));
+  if (result.in_recovery) {
+    result.receive_lsn = lsn_at(rows, 0, 3).value_or(Lsn{});
+    result.replay_lsn = lsn_at(rows, 0, 4).value_or(Lsn{});
+    result.replay_timestamp = rows.text(0, 5);
+    result.replay_paused = is_true(rows.text(0, 6));
+    result.receiver_state = rows.text(0, 7);
+    result.timeline = number_at(rows, 0, 8);
+    result.upstream = upstream_of_conninfo(std::string(rows.text(0, 9)));
+  } else {
+    result.timeline = timeline_of_hex(rows.text(0, 1));
+    result.write_lsn = lsn_at(rows, 0, 2).value_or(Lsn{});
+  }
+}
+
+void add_standbys(LocalServer& result, const Rows& rows) {
+  for (int row = 0; row < rows.count(); ++row) {
+    ReplicationRow standby;
+    standby.user = rows.text(row, 0);
+    standby.application_name = rows.text(row, 1);
+    standby.client_addr = rows.text(row, 2);
+    standby.state = rows.text(row, 3);
+    standby.sync_state = rows.text(row, 4);
+    standby.sync_priority = static_cast<int>(number_at(rows, row, 5));
+    standby.flush_lsn = lsn_at(rows, row, 6);
+    result.replication.push_back(std::move(standby));
+  }
+}
+
+void add_slots(LocalServer& result, const Rows& rows) {
+  for (int row = 0; row < rows.count(); ++row) {
+    SlotRow slot;
+    slot.name = rows.text(row, 0);
+    slot.physical = rows.text(row, 1) == "physical";
+    slot.active = is_true(rows.text(row, 2));
+    slot.restart_lsn = lsn_at(rows, row, 3);
+    result.slots.push_back(std::move(slot));
+  }
+}
+
+}  // namespace
+
+std::string Server::Impl::local_conninfo(const std::string& more) const {
+  return conninfo({{"host", settings.unix_socket_dir},
+                   {"port", std::to_string(settings.port)},
+                   {"user", settings.superuser.username},
+                   {"password", settings.superuser.password},
+                   {"passfile", "/dev/null"},
+                   {"dbname", "postgres"},
+                   {"sslmode", "disable"},
+                   {"gssencmode", "disable"},
+                   {"client_encoding", "UTF8"},
+                   {"application_name", "pgsteady"},
+                   // Nothing of a database's own may step between us and pg_catalog, and nothing
+                   // may wait for a synchronous standby.
+                   {"options",
+                    "-c search_path=pg_catalog -c TimeZone=UTC -c DateStyle=ISO "
+                    "-c synchronous_commit=local " +
+                        more}});
+}
+
+void Server::Impl::forget_process() {
+  answered = false;
+  receiver_timeline = replay_timeline = 0;
+  postmaster.clear();
+  pending_restart = false;
+}
+
+awaitable<std::optional<ControlFile>> Server::Impl::control_file(Deadline deadline) {
+  const auto& s = settings;
+  std::function<std::string()> work = [bin = s.bin_dir, data = s.data_dir] {
+    return read_control_data(bin, data).value_or("");
+  };
+  auto output = co_await run_aside<std::string>(pool, loop, work, deadline);
+  if (!output || output->empty()) co_return std::nullopt;
+  auto parsed = parse_control_data(*output);
+  if (!parsed) {
+    log_warning("{}: {}", settings.data_dir, parsed.error().text());
+    co_return std::nullopt;
+  }
+  co_return *parsed;
+}
+
+void Server::Impl::failed(LocalServer& result, const Error& error, bool late) {
+  result.state = late && answered ? ServerState::hung : ServerState::starting;
+  if (last_problem != error.message) log_info("the server does not answer: {}", error.message);
+  last_problem = error.message;
+}
+
+awaitable<bool> Server::Impl::connect(LocalServer& result, Deadline deadline) {
+  if (watch.is_open()) co_return true;
+  const auto pid = first_line(in_data("postmaster.pid"));
+  if (pid != postmaster) forget_process();
+  postmaster = pid;
+  auto opened = co_await watch.open(local_conninfo("-c log_statement=none"), deadline);
+  if (!opened) {
+    failed(result, opened.error(), watch.timed_out());
+    co_return false;
+  }
+  auto identity = co_await watch.exec(kIdentityQuery, deadline);
+  if (!identity || identity->empty() || identity->front().count() != 1) {
+    const auto error = identity ? Error{ErrorKind::retry, "no identity", {}} : identity.error();
+    failed(result, error, watch.timed_out());
+    watch.close();
+    co_return false;
+  }
+  const auto& row = identity->front();
+  start_time = row.text(0, 0);
+  // SQL has no unsigned numbers: the identifier's upper half is shown as negative.
+  const auto text = std::string(row.text(0, 1));
+  system_id = SystemId{text.starts_with('-') ? ~parse_decimal(text.substr(1)).value_or(1) + 1
+                                             : parse_decimal(text).value_or(0)};
+  settings_due = {};
+  control = co_await control_file(deadline);
+  co_return true;
+}
+
+void Server::Impl::read_settings(const Rows& rows) {
+  const auto now = std::chrono::steady_clock::now();
+  settings_due = now < settings_busy_until ? now : now + kSettingsInterval;
+  const auto wanted = forced_parameters(settings, cluster);
+  pending_restart = false;
+  for (int row = 0; row < rows.count(); ++row) {
+    const auto found = wanted.find(std::string(rows.text(row, 0)));
+    const bool differs = configured && found != wanted.end() &&
+                         normal(found->second) != normal(std::string(rows.text(row, 1)));
+    pending_restart = pending_restart || differs || is_true(rows.text(row, 2));
+  }
+}
+
+awaitable<bool> Server::Impl::ask(LocalServer& result, Deadline deadline) {
+  const bool with_settings = std::chrono::steady_clock::now() >= settings_due;
+  std::string query = kStateQuery;
+  if (with_settings) query += kSettingsQuery;
+  auto answer = co_await watch.exec(query, deadline);
+  // A promotion in the midst of it makes functions of recovery fail: then once more.
+  if (!answer && watch.is_open() && !watch.timed_out()) {
+    answer = co_await watch.exec(query, deadline);
+  }
+  const std::size_t expected = with_settings ? 4 : 3;
+  if (!answer || answer->size() != expected || (*answer)[0].count() != 1) {
+    const auto error = answer ? Error{ErrorKind::retry, "a short answer", {}} : answer.error();
+    failed(result, error, watch.timed_out());
+    co_return false;
+  }
+  add_state(result, (*answer)[0]);
+  add_standbys(result, (*answer)[1]);
+  add_slots(result, (*answer)[2]);
+  if (with_settings) read_settings((*answer)[3]);
+  co_return true;
+}
+
+// A standby without a receiver: no function tells which timeline its replay is on, so it is asked
+// as a walsender would be, again only when it has moved.
+awaitable<void> Server::Impl::ask_replay_timeline(LocalServer& result, Deadline deadline) {
+  const bool moved = result.replay_lsn != replay_asked_at || result.receive_lsn != receive_asked_at;
+  if (replay_timeline == 0 || moved) {
+    Connection walsender(loop);
+    auto opened = co_await walsender.open(local_conninfo() + " replication='true'", deadline);
+    if (!opened) co_return;
+    auto answer = co_await walsender.exec("IDENTIFY_SYSTEM", deadline);
+    if (!answer || answer->empty() || answer->front().count() != 1) co_return;
+    replay_timeline = number_at(answer->front(), 0, 1);
+    replay_asked_at = result.replay_lsn;
+    receive_asked_at = result.receive_lsn;
+  }
+}
+
+void Server::Impl::add_history(LocalServer& result) {
+  if (result.timeline != history_of) {
+    history_of = result.timeline;
+    history.clear();
+    if (result.timeline > 1) {
+      const auto path = in_data("pg_wal/" + history_file_name(result.timeline));
+      auto text = read_file(path);
+      auto parsed = text ? parse_history(*text) : tl::unexpected(text.error());
+      if (parsed) history = *parsed;
+      if (!parsed) history_of = 0;  // it may still come over from the primary
+    }
+  }
+  result.history = history;
+}
+
+awaitable<void> Server::Impl::measure_running(LocalServer& result, Deadline deadline) {
+  const bool connected = co_await connect(result, deadline);
+  if (!connected) co_return;
+  bool answers = co_await ask(result, deadline);
+  if (!answers && !watch.is_open()) {  // the server was restarted since: a new connection
+    const bool again = co_await connect(result, deadline);
+    if (!again) co_return;
+    answers = co_await ask(result, deadline);
+  }
+  if (!answers) co_return;
+  if (result.in_recovery) {
+    receiver_timeline = std::max(receiver_timeline, result.timeline);
+    if (result.receiver_state.empty()) {
+      co_await ask_replay_timeline(result, deadline);
+      result.timeline = std::max(receiver_timeline, replay_timeline);
+    }
+  }
+  if (!last_problem.empty()) log_info("the server answers");
+  last_problem.clear();
+  answered = true;
+  add_history(result);
+  result.state = ServerState::running;
+  result.start_time = start_time;
+  result.version = watch.server_version();
+  result.system_id = system_id;
+  result.control = control;
+  result.pending_restart = pending_restart;
+}
+
+awaitable<LocalServer> Server::measure(bool process_alive, std::chrono::milliseconds limit) {
+  const auto deadline = after(limit);
+  LocalServer result;
+  result.measured_at = boottime_now();
+  result.data = look_at_data_directory();
+  std::error_code error;
+  result.standby_signal = std::filesystem::exists(impl_->in_data("standby.signal"), error);
+  if (process_alive) {
+    co_await impl_->measure_running(result, deadline);
+    co_return result;
+  }
+  impl_->watch.close();
+  impl_->forget_process();
+  if (result.data == DataDirectory::valid) {
+    result.control = co_await impl_->control_file(deadline);
+  }
+  co_return result;
+}
+
+}  // namespace pgsteady::pg

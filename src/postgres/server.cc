@@ -1,0 +1,189 @@
+// Configuration files, markers and the password file: what is written before a server starts.
+#include "postgres/server.h"
+
+#include <fmt/format.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <algorithm>
+#include <filesystem>
+
+#include "base/log.h"
+#include "base/process.h"
+#include "postgres/conninfo.h"
+#include "postgres/control_file.h"
+#include "postgres/files.h"
+#include "postgres/impl.h"
+
+namespace pgsteady::pg {
+namespace {
+
+constexpr std::size_t kHostsLimit = 32;
+constexpr std::chrono::seconds kControlDataLimit{5};
+
+std::string name_of_os_user() {
+  char buffer[4096];
+  passwd entry{};
+  passwd* found = nullptr;
+  if (getpwuid_r(geteuid(), &entry, buffer, sizeof buffer, &found) != 0 || !found) return {};
+  return found->pw_name;
+}
+
+}  // namespace
+
+Result<std::string> read_control_data(const std::string& bin_dir, const std::string& data_dir) {
+  auto run =
+      run_process({bin_dir + "/pg_controldata", "-D", data_dir}, {"LC_ALL=C"}, kControlDataLimit);
+  if (!run) return tl::unexpected(run.error());
+  if (run->exit_code != 0) {
+    return fail(ErrorKind::corrupt,
+                fmt::format("pg_controldata failed for {}: {}", data_dir, run->output));
+  }
+  return run->output;
+}
+
+Server::Impl::Impl(boost::asio::io_context& loop_, ServerSettings settings_)
+    : loop(loop_), settings(std::move(settings_)), os_user(name_of_os_user()), watch(loop_) {
+  ::unlink(initdb_password_file().c_str());  // an interrupted bootstrap may have left it
+}
+
+Server::Impl::~Impl() {
+  pool.stop();
+  pool.join();
+}
+
+Server::Server(boost::asio::io_context& loop, ServerSettings settings)
+    : impl_(std::make_unique<Impl>(loop, std::move(settings))) {}
+Server::~Server() = default;
+
+const ServerSettings& Server::settings() const {
+  return impl_->settings;
+}
+
+Result<ControlFile> Server::read_control_file() const {
+  auto output = read_control_data(impl_->settings.bin_dir, impl_->settings.data_dir);
+  if (!output) return tl::unexpected(output.error());
+  return parse_control_data(*output);
+}
+
+Parameters Server::Impl::forced() const {
+  auto result = forced_parameters(settings, cluster);
+  std::error_code error;
+  if (!std::filesystem::exists(in_data("standby.signal"), error)) return result;
+  // A standby whose limits are below its primary's would refuse to start.
+  if (auto output = read_control_data(settings.bin_dir, settings.data_dir)) {
+    raise_for_standby(result, settings_in_control_data(*output));
+  }
+  return result;
+}
+
+Result<void> Server::Impl::keep_original_conf() const {
+  const auto conf = in_data("postgresql.conf"), base = in_data(kBaseConf);
+  std::error_code error;
+  if (std::filesystem::exists(base, error)) return {};
+  auto original = read_file(conf);
+  const bool usable = original && !original->starts_with(kGeneratedLine);
+  return write_file(base, usable ? *original : "# empty\n", 0600);
+}
+
+namespace {
+
+// Signal files tell the server at its start whether to be a standby.
+Result<bool> write_signals(const std::string& data_dir, bool as_standby) {
+  auto recovery = remove_file(data_dir + "/recovery.signal");
+  if (!recovery) return recovery;
+  auto standby = as_standby ? write_if_changed(data_dir + "/standby.signal", "", 0600)
+                            : remove_file(data_dir + "/standby.signal");
+  if (!standby) return standby;
+  return *recovery || *standby;
+}
+
+}  // namespace
+
+Result<bool> Server::write_configuration(const boost::json::object& cluster_postgresql,
+                                         bool as_standby, const std::optional<Upstream>& upstream) {
+  const auto& settings = impl_->settings;
+  impl_->cluster = cluster_postgresql;
+  impl_->configured = true;
+  std::vector<std::string> warnings;
+  const auto parameters =
+      file_parameters(settings, cluster_postgresql, {as_standby, upstream}, warnings);
+  for (const auto& warning : warnings) {
+    if (impl_->warned.insert(warning).second) log_warning("{}", warning);
+  }
+  if (auto kept = impl_->keep_original_conf(); !kept) return tl::unexpected(kept.error());
+  for (const auto& [path, mode] :
+       {std::pair(settings.unix_socket_dir, 0755), std::pair(settings.state_dir, 0700)}) {
+    auto made = make_directory(path, static_cast<mode_t>(mode));
+    if (!made) return tl::unexpected(made.error());
+  }
+  if (upstream) {
+    if (auto written = write_pgpass({upstream->address}); !written) {
+      return tl::unexpected(written.error());
+    }
+  }
+  const std::pair<const char*, std::string> files[] = {
+      {"pg_ident.conf", pg_ident_conf(settings, cluster_postgresql, impl_->os_user)},
+      {"pg_hba.conf", pg_hba_conf(settings, cluster_postgresql, impl_->os_user)},
+      {"postgresql.conf", postgresql_conf(parameters)},
+  };
+  bool changed = false;
+  for (const auto& [name, content] : files) {
+    auto written = write_if_changed(impl_->in_data(name), content, 0600);
+    if (!written) return written;
+    changed = changed || *written;
+  }
+  auto signals = write_signals(settings.data_dir, as_standby);
+  if (!signals) return signals;
+  if (changed) impl_->settings_busy_until = after(std::chrono::seconds(5));
+  return changed || *signals;
+}
+
+Result<void> Server::write_pgpass(const std::vector<HostPort>& hosts) const {
+  const auto& settings = impl_->settings;
+  auto& known = impl_->hosts;  // a server may still stream from an earlier one
+  for (const auto& host : hosts) {
+    known.erase(std::remove(known.begin(), known.end(), host), known.end());
+    known.push_back(host);
+  }
+  if (known.size() > kHostsLimit) {
+    known.erase(known.begin(), known.end() - static_cast<std::ptrdiff_t>(kHostsLimit));
+  }
+  std::string content;
+  for (const auto& host : known) {
+    for (const auto* user : {&settings.replication, &rewind_credentials(settings)}) {
+      if (user->password.empty()) continue;
+      content += fmt::format("{}:{}:*:{}:{}\n", pgpass_field(host.host), host.port,
+                             pgpass_field(user->username), pgpass_field(user->password));
+    }
+  }
+  const auto parent = std::filesystem::path(settings.pgpass_path).parent_path().string();
+  if (auto made = make_directory(parent, 0700); !made) return made;
+  auto written = write_if_changed(settings.pgpass_path, content, 0600);
+  if (!written) return tl::unexpected(written.error());
+  return {};
+}
+
+std::optional<std::string> Server::interrupted_job() const {
+  auto kind = first_line(impl_->in_state("job"));
+  if (kind.empty()) return std::nullopt;
+  return kind;
+}
+
+Result<void> Server::set_job_marker(const std::string& kind) {
+  if (auto made = make_directory(impl_->settings.state_dir, 0700); !made) return made;
+  return write_file(impl_->in_state("job"), kind + "\n", 0600);
+}
+
+Result<void> Server::clear_job_marker() {
+  ::unlink(impl_->initdb_password_file().c_str());
+  auto removed = remove_file(impl_->in_state("job"));
+  if (!removed) return tl::unexpected(removed.error());
+  return {};
+}
+
+Result<void> Server::write_promote_file() const {
+  return write_file(impl_->in_data("promote"), "", 0600);
+}
+
+}  // namespace pgsteady::pg

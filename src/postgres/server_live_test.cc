@@ -1,0 +1,281 @@
+// Against a real PostgreSQL: a primary, its standby, a promotion, and the way back by pg_rewind.
+#include <boost/json/parse.hpp>
+#include <fstream>
+
+#include "postgres/conninfo.h"
+#include "postgres/files.h"
+#include "postgres/live_server.h"
+
+namespace pgsteady::pg::testing {
+
+std::string LiveServer::client_conninfo(const Credentials& user) const {
+  return conninfo({{"host", "127.0.0.1"},
+                   {"port", std::to_string(server.settings().port)},
+                   {"user", user.username},
+                   {"password", user.password},
+                   {"dbname", "postgres"}});
+}
+
+namespace {
+
+const boost::json::object kCluster =
+    boost::json::parse(R"({"parameters": {"max_connections": 50, "fsync": false}})").as_object();
+
+bool is_up(const LocalServer& s) {
+  return s.state == ServerState::running;
+}
+bool is_streaming(const LocalServer& s) {
+  return is_up(s) && s.receiver_state == "streaming";
+}
+bool is_primary(const LocalServer& s) {
+  return s.is_primary();
+}
+
+std::string text_in(const std::string& directory) {
+  std::string all;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
+    if (entry.is_regular_file()) all += read_file(entry.path().string()).value_or("");
+  }
+  return all;
+}
+
+class LiveServerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (installed_bin_dir().empty()) GTEST_SKIP() << "no PostgreSQL server is installed";
+    become_postgres();
+    directory.emplace();
+  }
+
+  // A fresh primary with its users.
+  void make_primary(LiveServer& node) {
+    EXPECT_EQ(node.server.look_at_data_directory(), DataDirectory::empty);
+    node.do_command(node.server.initdb_command());
+    ASSERT_TRUE(node.server.write_configuration(kCluster, false, std::nullopt));
+    node.start();
+    node.wait_for(is_primary);
+    auto users = run(node.loop, node.server.create_users(20s));
+    ASSERT_TRUE(users) << users.error().message;
+  }
+
+  void make_standby(LiveServer& node, LiveServer& of) {
+    auto slots = run(of.loop, of.server.sync_slots({node.server.settings().name}, 20s));
+    ASSERT_TRUE(slots) << slots.error().message;
+    node.do_command(node.server.basebackup_command(of.upstream()));
+    ASSERT_TRUE(node.server.write_configuration(kCluster, true, of.upstream()));
+    node.start();
+    node.wait_for(is_streaming);
+  }
+
+  std::optional<Directory> directory;
+};
+
+TEST_F(LiveServerTest, BootstrapsAPrimary) {
+  LiveServer node(directory->path, "n1");
+  make_primary(node);
+  const auto& settings = node.server.settings();
+  const auto now = node.measure();
+  EXPECT_FALSE(now.in_recovery);
+  EXPECT_EQ(now.timeline, 1u);
+  EXPECT_GT(now.write_lsn, Lsn{});
+  EXPECT_GE(now.version, 130000);
+  EXPECT_TRUE(now.upstream.empty());
+  EXPECT_FALSE(now.pending_restart);
+  EXPECT_EQ(now.data, DataDirectory::valid);
+  ASSERT_TRUE(now.control);
+  EXPECT_EQ(now.control->system_id, now.system_id);
+  EXPECT_TRUE(now.control->checksums);
+  EXPECT_EQ(now.start_time.size(), std::string("2026-11-22 21:31:43.123456+00:00").size());
+
+  // Again: nothing changes, nothing fails.
+  auto unchanged = node.server.write_configuration(kCluster, false, std::nullopt);
+  ASSERT_TRUE(unchanged);
+  EXPECT_FALSE(*unchanged);
+  EXPECT_TRUE(run(node.loop, node.server.create_users(20s)));
+  EXPECT_TRUE(run(node.loop, node.server.checkpoint(20s)));
+
+  // The users can do what they are for, and not more.
+  EXPECT_FALSE(node.sql({"admin", "wrong"}, "SELECT 1"));
+  EXPECT_FALSE(node.sql({"admin", ""}, "SELECT 1"));
+  const auto admin = settings.users.front().credentials;
+  EXPECT_TRUE(node.sql(admin, "CREATE DATABASE made_by_admin"));
+  auto rights = node.sql(settings.superuser,
+                         "SELECT rolname, rolsuper, rolcreatedb, rolcreaterole, rolreplication"
+                         " FROM pg_roles WHERE rolname IN ('admin','replicator','rewinder')"
+                         " ORDER BY rolname");
+  ASSERT_TRUE(rights) << rights.error().message;
+  const auto& rows = rights->front();
+  const char* expected[] = {"admin fttf", "replicator ffft", "rewinder ffff"};
+  ASSERT_EQ(rows.count(), 3);
+  for (int row = 0; row < 3; ++row) {
+    std::string line = std::string(rows.text(row, 0)) + " ";
+    for (int column = 1; column < 5; ++column) line += rows.text(row, column);
+    EXPECT_EQ(line, expected[row]);
+  }
+  EXPECT_TRUE(node.sql(settings.rewind, "SELECT pg_read_binary_file('PG_VERSION'); CHECKPOINT"));
+
+  // No password, and no verifier, in the logs; none in the data directory's configuration.
+  const auto logs = text_in(settings.state_dir);
+  EXPECT_NE(logs.find("database system is ready"), std::string::npos);
+  for (const std::string secret : {"secret", "rewinding", "SCRAM-SHA-256$"}) {
+    EXPECT_EQ(logs.find(secret), std::string::npos) << secret;
+    EXPECT_EQ(read_file(settings.data_dir + "/postgresql.conf")->find(secret), std::string::npos);
+  }
+}
+
+TEST_F(LiveServerTest, TellsStoppedStartingAndHung) {
+  LiveServer node(directory->path, "n1");
+  make_primary(node);
+  ASSERT_EQ(kill(node.pid, SIGSTOP), 0);
+  EXPECT_EQ(node.measure().state, ServerState::running);  // backends live without the postmaster
+  node.stop(SIGKILL);
+  EXPECT_EQ(node.measure().state, ServerState::stopped);
+  EXPECT_EQ(node.measure().control->state, "in production");
+  node.pid = getpid();  // as if the guardian saw a process that accepts nothing yet
+  EXPECT_EQ(node.measure().state, ServerState::starting);
+  node.pid = 0;
+}
+
+TEST_F(LiveServerTest, FrozenServerIsHungAndComesBack) {
+  LiveServer node(directory->path, "n1");
+  make_primary(node);
+  auto backend = node.sql(node.server.settings().superuser,
+                          "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgsteady'");
+  ASSERT_TRUE(backend);
+  const auto pid = static_cast<pid_t>(std::stol(std::string(backend->front().text(0, 0))));
+  ASSERT_EQ(kill(pid, SIGSTOP), 0);
+  EXPECT_EQ(run(node.loop, node.server.measure(true, 200ms)).state, ServerState::hung);
+  EXPECT_EQ(run(node.loop, node.server.measure(true, 200ms)).state, ServerState::hung);
+  ASSERT_EQ(kill(pid, SIGCONT), 0);
+  EXPECT_EQ(node.measure().state, ServerState::running);
+}
+
+TEST_F(LiveServerTest, ShowsWhatWaitsForARestart) {
+  LiveServer node(directory->path, "n1");
+  make_primary(node);
+  auto changed = kCluster;
+  changed["parameters"].as_object()["max_connections"] = 60;
+  ASSERT_TRUE(*node.server.write_configuration(changed, false, std::nullopt));
+  node.wait_for([](const LocalServer& s) { return s.pending_restart; });
+  node.stop();
+  node.start();
+  node.wait_for([](const LocalServer& s) { return is_up(s) && !s.pending_restart; });
+}
+
+TEST_F(LiveServerTest, SlotsComeAndGoWithTheMembers) {
+  LiveServer node(directory->path, "n1");
+  make_primary(node);
+  ASSERT_TRUE(node.sql(node.server.settings().superuser,
+                       "SELECT pg_create_physical_replication_slot('a_backup_tool')"));
+  const auto names = [&] {
+    std::string all;
+    for (const auto& slot : node.measure().slots) all += slot.name + " ";
+    return all;
+  };
+  ASSERT_TRUE(run(node.loop, node.server.sync_slots({"n1", "N-2", "n3"}, 20s)));
+  EXPECT_EQ(names(), "a_backup_tool n_2 n3 ");
+  ASSERT_TRUE(run(node.loop, node.server.sync_slots({"n1", "n3"}, 20s)));
+  EXPECT_EQ(names(), "a_backup_tool n3 ");
+}
+
+TEST_F(LiveServerTest, StandbyPromotesAndTheOldPrimaryRewinds) {
+  LiveServer first(directory->path, "n1"), second(directory->path, "n2");
+  make_primary(first);
+  make_standby(second, first);
+  const auto superuser = first.server.settings().superuser;
+  ASSERT_TRUE(first.sql(superuser, "CREATE TABLE t AS SELECT 1 AS x"));
+  auto standby = second.wait_for(
+      [&](const LocalServer& s) { return s.replay_lsn >= first.measure().write_lsn; });
+  EXPECT_TRUE(standby.in_recovery);
+  EXPECT_EQ(standby.timeline, 1u);
+  EXPECT_EQ(standby.upstream, host_port_text(first.upstream().address));
+  EXPECT_TRUE(standby.standby_signal);
+  EXPECT_EQ(standby.last_lsn(), std::max(standby.receive_lsn, standby.replay_lsn));
+  auto primary = first.measure();
+  ASSERT_EQ(primary.replication.size(), 1u);
+  EXPECT_EQ(primary.replication[0].application_name, "n2");
+  EXPECT_EQ(primary.replication[0].user, "replicator");
+  EXPECT_EQ(primary.replication[0].client_addr, "127.0.0.1");
+  ASSERT_EQ(primary.slots.size(), 1u);
+  EXPECT_TRUE(primary.slots[0].active);
+  EXPECT_EQ(standby.system_id, primary.system_id);
+
+  // Cut it off: the receiver ends, the timeline is still known.
+  ASSERT_TRUE(*second.server.write_configuration(kCluster, true, std::nullopt));
+  kill(second.pid, SIGHUP);
+  standby = second.wait_for([](const LocalServer& s) { return s.receiver_state.empty(); });
+  EXPECT_EQ(standby.timeline, 1u);
+  EXPECT_TRUE(standby.upstream.empty());
+
+  // What only the old primary has, before it dies a hard death.
+  ASSERT_TRUE(first.sql(superuser, "INSERT INTO t VALUES (2)"));
+  ASSERT_TRUE(second.server.write_promote_file());
+  kill(second.pid, SIGUSR1);
+  auto promoted = second.wait_for(is_primary);
+  EXPECT_EQ(promoted.timeline, 2u);
+  EXPECT_FALSE(promoted.standby_signal);
+  promoted = second.measure();
+  ASSERT_EQ(promoted.history.size(), 1u);
+  EXPECT_EQ(promoted.history[0].timeline, 1u);
+  EXPECT_GE(promoted.history[0].end, standby.replay_lsn);
+  first.stop(SIGQUIT);
+
+  Timeline seen = 0;
+  for (int i = 0; i < 600 && seen != 2; ++i) {
+    seen = run(first.loop, first.server.control_timeline_of(second.upstream(), 5s)).value_or(0);
+    std::this_thread::sleep_for(50ms);
+  }
+  EXPECT_EQ(seen, 2u);
+  ASSERT_TRUE(run(second.loop, second.server.sync_slots({"n1"}, 20s)));
+  first.do_command(first.server.rewind_command(second.upstream()));
+  ASSERT_TRUE(first.server.write_configuration(kCluster, true, second.upstream()));
+  first.start();
+  auto follower = first.wait_for(is_streaming);
+  EXPECT_EQ(follower.timeline, 2u);
+  auto rows = first.sql(superuser, "SELECT count(*) FROM t");
+  ASSERT_TRUE(rows) << rows.error().message;
+  EXPECT_EQ(rows->front().text(0, 0), "1");
+
+  // Without any primary it still knows its timeline after a restart.
+  second.stop();
+  first.stop();
+  first.start();
+  follower = first.wait_for(is_up);
+  EXPECT_EQ(follower.timeline, 2u);
+  EXPECT_EQ(follower.history.size(), 1u);
+}
+
+TEST_F(LiveServerTest, StandbyKeepsItsPrimarysLimits) {
+  LiveServer first(directory->path, "n1"), second(directory->path, "n2");
+  make_primary(first);
+  make_standby(second, first);
+  second.stop();
+  auto lower = kCluster;
+  lower["parameters"].as_object()["max_connections"] = 20;
+  ASSERT_TRUE(*second.server.write_configuration(lower, true, first.upstream()));
+  second.start();
+  const auto standby = second.wait_for(is_streaming);  // with 20 it would refuse to start
+  EXPECT_TRUE(standby.pending_restart);
+}
+
+TEST_F(LiveServerTest, ClearsADirectoryButKeepsItsWal) {
+  LiveServer node(directory->path, "n1");
+  make_primary(node);
+  auto refused = node.server.clear_data_directory("a test");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::refused);
+  EXPECT_EQ(node.measure().state, ServerState::running);
+  node.stop(SIGKILL);  // leaves postmaster.pid behind
+  auto cleared = node.server.clear_data_directory("a test");
+  ASSERT_TRUE(cleared) << cleared.error().message;
+  EXPECT_EQ(node.server.look_at_data_directory(), DataDirectory::empty);
+  const auto kept = node.server.settings().state_dir + "/diverged/n1";
+  int segments = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(kept)) {
+    segments += entry.is_regular_file() ? 1 : 0;
+  }
+  EXPECT_GE(segments, 1);
+}
+
+}  // namespace
+}  // namespace pgsteady::pg::testing
