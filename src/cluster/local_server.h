@@ -28,6 +28,7 @@ struct ControlFile {
   Lsn checkpoint;  // latest checkpoint location
   Lsn min_recovery;
   bool checksums = false;
+  bool wal_log_hints = false;
 
   bool operator==(const ControlFile&) const = default;
   bool cleanly_shut_down() const {

@@ -1,0 +1,95 @@
+// What a decision can ask for. Actions are carried out in order; one that is refused (the guardian
+// rejects an arm, a job is under way) stops the rest.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/observation.h"
+
+namespace pgsteady::core {
+
+struct UpstreamMember {
+  MemberName name;
+  HostPort address;
+  bool operator==(const UpstreamMember&) const = default;
+};
+
+struct GrantLease {
+  lease::Duration ttl;
+};
+struct AdoptLease {  // one that an earlier agent of this guardian held
+  std::int64_t lease;
+  lease::Duration ttl;
+  lease::Instant counted;
+};
+struct DropLease {
+  bool revoke;
+};
+struct HoldKey {
+  lease::Epoch epoch;
+};
+struct LetGo {};
+struct Transact {
+  TxnKind kind;
+  Txn txn;
+};
+struct Arm {
+  lease::Epoch epoch;
+  lease::Instant deadline;
+  lease::Duration ttl;
+};
+struct Fence {
+  std::string why;
+};
+struct PollLease {
+  std::int64_t lease;
+};
+struct AskPeers {
+  std::vector<MemberName> members;
+};
+
+struct RunInitdb {};
+struct Clone {
+  UpstreamMember from;
+};
+struct Rewind {
+  UpstreamMember from;
+};
+struct StartServer {
+  bool as_primary;
+  std::optional<UpstreamMember> upstream;
+};
+struct StopServer {
+  enum class Mode { fast, immediate } mode;
+  bool checkpoint_first;
+  lease::Duration limit;  // killed after it
+};
+struct Promote {
+  lease::Epoch epoch;
+};
+struct Reconfigure {
+  std::optional<UpstreamMember> upstream;
+};  // also applies changed parameters
+struct CreateUsers {};
+struct ClearMarker {};  // the data directory is whole
+
+// Beside a server-changing job:
+struct Checkpoint {};
+struct SyncSlots {
+  std::vector<MemberName> members;
+};
+struct CancelJob {};
+struct Finish {
+  int exit_code;
+  std::string message;
+};
+
+using Action =
+    std::variant<GrantLease, AdoptLease, DropLease, HoldKey, LetGo, Transact, Arm, Fence, PollLease,
+                 AskPeers, RunInitdb, Clone, Rewind, StartServer, StopServer, Promote, Reconfigure,
+                 CreateUsers, ClearMarker, Checkpoint, SyncSlots, CancelJob, Finish>;
+
+}  // namespace pgsteady::core

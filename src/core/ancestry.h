@@ -1,0 +1,31 @@
+// Can a data directory follow a leader? Timelines and LSNs as numbers, nothing else.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "base/types.h"
+#include "cluster/view.h"
+
+namespace pgsteady::core {
+
+struct WalPosition {
+  Timeline timeline = 0;
+  Lsn end;  // everything up to here is in the data directory
+  bool end_known =
+      true;  // false: a primary that crashed; its WAL reaches further than pg_control says
+  bool was_primary = false;
+};
+
+enum class Ancestry {
+  same,      // can stream on
+  diverged,  // has WAL that is not in the leader's history: rewind or clone
+  unknown,   // the leader has not published its history yet
+};
+
+// `leader_timeline` 0: not known. `history`: the cluster's history key; line i says where timeline
+// `timeline` ended.
+Ancestry compare_with_leader(const WalPosition& local, Timeline leader_timeline,
+                             const std::vector<TimelineSwitch>& history);
+
+}  // namespace pgsteady::core

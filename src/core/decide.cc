@@ -1,0 +1,48 @@
+#include "core/decide.h"
+
+#include "core/turn.h"
+
+namespace pgsteady::core {
+namespace {
+
+// Top to bottom, the first rule that settles the matter ends the turn.
+void apply_rules(Turn& turn) {
+  absorb(turn);
+  take_over_from_guardian(turn);
+  rule_lost_lock(turn);
+  if (rule_unarmed_primary(turn)) return;
+  if (rule_deadline_near(turn)) return;
+  if (rule_stop_requested(turn)) return;
+  rule_lease(turn);
+  if (rule_has_lock(turn)) return;
+  if (!turn.seen.dcs.reachable) return rule_no_dcs(turn);
+  if (!turn.fresh()) return;  // our own write is not in what we read yet
+  if (rule_foreign_system(turn)) return;
+  if (rule_leader_key_is_mine(turn)) return;
+  if (rule_bootstrap(turn)) return;
+  if (rule_no_leader(turn)) return;
+  rule_stale_leader(turn);
+  rule_follow(turn);
+}
+
+}  // namespace
+
+void Backoff::failed(lease::Instant now) {
+  auto wait = seconds(1) * (1 << std::min(failures, 5));
+  failures += 1;
+  until = now + std::min<lease::Duration>(wait, seconds(30));
+}
+
+Decision decide(const State& state, const Identity& self, const Observation& seen, Time now) {
+  Decision out;
+  out.state = state;
+  Turn turn(self, seen, now, out);
+  out.next_wake = now.boot + turn.settings().loop_wait;
+  apply_rules(turn);
+  publish(turn);
+  out.member_state = member_state(turn);
+  out.state.begun = true;
+  return out;
+}
+
+}  // namespace pgsteady::core

@@ -1,0 +1,32 @@
+// The policy: one value in, one value out. Never fails, never waits, reads no clock.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/action.h"
+#include "core/state.h"
+
+namespace pgsteady::core {
+
+struct Reason {
+  enum class Level { debug, info, warning, error, critical } level = Level::info;
+  std::string text;
+  bool operator==(const Reason&) const = default;
+};
+
+struct Decision {
+  State state;
+  std::vector<Action> actions;
+  std::vector<Reason> reasons;  // why, in Patroni's words where operators know them
+  lease::Instant next_wake;     // decide again at the latest then
+  bool measure_now = false;     // the local server's figures are too old for the next step
+  std::string member_state;     // Patroni's word for what this node does
+  // A figure for a race can be shown: no leader key, the WAL receiver ended, measured since.
+  std::optional<std::int64_t> leaderless_revision;
+};
+
+Decision decide(const State& state, const Identity& self, const Observation& seen, Time now);
+
+}  // namespace pgsteady::core

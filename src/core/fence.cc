@@ -1,0 +1,184 @@
+// Knowing what one holds, and letting go in time.
+#include "core/turn.h"
+
+namespace pgsteady::core {
+namespace {
+
+bool is_loss(lease::Renewal::State state) {
+  return state == lease::Renewal::State::key_lost || state == lease::Renewal::State::lease_lost;
+}
+
+void absorb_lock_taken(Turn& turn, const TxnEnd& end) {
+  turn.state.lock = lease::Epoch{end.lease, end.revision};
+  turn.act(HoldKey{*turn.state.lock});
+  turn.wake_at(turn.now.boot);
+}
+
+void absorb_txn(Turn& turn, const TxnEnd& end) {
+  auto& state = turn.state;
+  if (end.succeeded) state.written_revision = std::max(state.written_revision, end.revision);
+  if (end.lease_gone) {
+    turn.act(DropLease{false});
+    return;
+  }
+  switch (end.kind) {
+    case TxnKind::acquire:
+    case TxnKind::readopt:
+      if (end.succeeded) absorb_lock_taken(turn, end);
+      if (end.answered && !end.succeeded) turn.say("Could not take out TTL lock");
+      break;
+    case TxnKind::release:
+    case TxnKind::give_up:
+      if (!end.succeeded) break;
+      state.lock.reset();
+      state.released = true;
+      turn.act(LetGo{});
+      turn.say("Leader key released");
+      break;
+    case TxnKind::claim_initialize:
+      state.bootstrapping = end.succeeded;
+      if (end.succeeded) turn.say("trying to bootstrap a new cluster");
+      break;
+    case TxnKind::finish_initialize:
+      if (!end.succeeded) break;
+      if (state.bootstrapping) turn.say("initialized a new cluster");
+      state.bootstrapping = false;
+      turn.act(ClearMarker{});
+      break;
+    case TxnKind::member:
+      if (!end.succeeded) state.member_written.clear();
+      break;
+    case TxnKind::status:
+      if (!end.succeeded) state.status_written.clear();
+      break;
+    default:
+      break;
+  }
+}
+
+void note_end(Turn& turn, Backoff& backoff, const JobEnd& end, const char* what) {
+  if (end.ok) return backoff.succeeded();
+  backoff.failed(turn.now.boot);
+  turn.say(Reason::Level::error, fmt::format("{} failed: {}", what, end.message));
+}
+
+void absorb_job(Turn& turn, const JobEnd& end) {
+  auto& state = turn.state;
+  switch (end.kind) {
+    case JobKind::initdb:
+      note_end(turn, state.initdb, end, "initdb");
+      state.initdb_done = end.ok;
+      break;
+    case JobKind::clone:
+      note_end(turn, state.clone, end, "cloning from the leader");
+      if (!end.ok) break;
+      state.rewind_failed = state.rewound = false;
+      turn.act(ClearMarker{});
+      turn.say(fmt::format("bootstrapped from leader '{}'", end.message));
+      break;
+    case JobKind::rewind:
+      note_end(turn, state.rewind, end, "pg_rewind");
+      state.rewound = end.ok;
+      if (end.ok) turn.act(ClearMarker{});
+      if (!end.ok && state.rewind.failures >= 3) state.rewind_failed = true;
+      break;
+    case JobKind::start:
+      note_end(turn, state.start, end, "starting PostgreSQL");
+      if (end.ok) state.starting_since.reset();
+      break;
+    case JobKind::create_users:
+      if (end.ok) state.users_created = true;
+      [[fallthrough]];
+    default:
+      if (!end.ok) turn.say(Reason::Level::warning, end.message);
+  }
+}
+
+bool release_matches(const ReleaseNote& note, const lease::Epoch& last_seen) {
+  return !last_seen.valid() || note.leader_revision == last_seen.mod_revision;
+}
+
+void absorb_leader_key(Turn& turn) {
+  const auto& cluster = turn.cluster();
+  auto& takeover = turn.state.takeover;
+  if (!turn.seen.dcs.read_at) return;
+  if (cluster.leader) {
+    takeover.key_seen({cluster.leader->lease, cluster.leader->mod_revision});
+  } else {
+    takeover.key_gone(*turn.seen.dcs.read_at, turn.settings().ttl);
+    if (cluster.release && release_matches(*cluster.release, takeover.key())) takeover.released();
+  }
+}
+
+}  // namespace
+
+void absorb(Turn& turn) {
+  for (const auto& end : turn.seen.txn_ends) absorb_txn(turn, end);
+  for (const auto& end : turn.seen.job_ends) absorb_job(turn, end);
+  for (const auto& poll : turn.seen.polls) turn.state.takeover.polled(poll);
+  if (turn.seen.guard.phase == ServerPhase::none) turn.state.starting_since.reset();
+  absorb_leader_key(turn);
+}
+
+// An agent that starts beside an armed guardian goes on where the one before it stopped.
+void take_over_from_guardian(Turn& turn) {
+  const auto& guard = turn.seen.guard;
+  if (turn.state.begun || !guard.armed.valid()) return;
+  turn.state.lock = guard.armed;
+  // The deadline tells when the last counted renewal was sent.
+  auto counted = guard.deadline - guard.ttl + lease::margin(guard.ttl);
+  turn.act(AdoptLease{guard.armed.lease, guard.ttl, counted});
+  turn.act(HoldKey{guard.armed});
+  turn.say("took over a server that is armed already; renewing its lease");
+}
+
+void rule_lost_lock(Turn& turn) {
+  auto& state = turn.state;
+  if (!state.lock) return;
+  const auto& lease = turn.seen.lease;
+  bool renewal_says = lease.epoch == state.lock && is_loss(lease.state);
+  const auto& cluster = turn.cluster();
+  bool etcd_says =
+      turn.seen.dcs.read_at && cluster.revision >= state.lock->mod_revision &&
+      (!turn.leader_is_me() || cluster.leader->mod_revision != state.lock->mod_revision);
+  if (!renewal_says && !etcd_says) return;
+  turn.say(Reason::Level::warning,
+           fmt::format("Lock owner: {}; I am {}: lost the leader lock",
+                       cluster.leader ? cluster.leader->name : "None", turn.self.name));
+  state.lock.reset();
+  turn.act(LetGo{});
+}
+
+// Nobody writes without the lock: also a server that somebody promoted by hand.
+bool rule_unarmed_primary(Turn& turn) {
+  if (turn.state.lock && !turn.is_primary()) return false;
+  if (turn.state.lock && turn.armed()) return false;
+  if (!turn.may_write()) return false;
+  if (turn.seen.guard.phase == ServerPhase::killing) return true;
+  turn.act(Fence{turn.state.lock ? "a primary that is not armed" : "a primary without the lock"});
+  turn.say(Reason::Level::warning,
+           "demoting self because I do not have the lock and I was a leader");
+  return true;
+}
+
+// The guardian would kill the server at the deadline; a stop just before it is the same, and says
+// why.
+bool rule_deadline_near(Turn& turn) {
+  auto& state = turn.state;
+  if (!state.lock || !turn.armed()) return false;
+  const auto& guard = turn.seen.guard;
+  auto held_until = turn.seen.lease.held_until;
+  auto deadline = held_until ? std::max(*held_until, guard.deadline) : guard.deadline;
+  auto act_at = deadline - guard.ttl / 50;
+  if (turn.now.boot < act_at) {
+    turn.wake_at(act_at);
+    return false;
+  }
+  state.lock.reset();
+  turn.act(LetGo{});
+  if (turn.process_exists()) turn.act(Fence{"the lease could not be renewed in time"});
+  turn.say(Reason::Level::warning, "demoted self because failed to update leader lock in DCS");
+  return true;
+}
+
+}  // namespace pgsteady::core

@@ -1,0 +1,177 @@
+// Somebody else leads: stream from it, whatever that takes.
+#include "core/ancestry.h"
+#include "core/turn.h"
+
+namespace pgsteady::core {
+namespace {
+
+constexpr auto kHistoryPatience = seconds(10);  // for a leader that publishes no history
+
+std::optional<UpstreamMember> upstream_of_leader(const Turn& turn) {
+  const auto& leader = turn.cluster().leader;
+  const auto* member = leader ? turn.cluster().member(leader->name) : nullptr;
+  if (!member) return std::nullopt;
+  auto address = host_port_of_url(member->conn_url);
+  if (!address) return std::nullopt;
+  if (address->port == 0) address->port = 5432;
+  return UpstreamMember{member->name, *address};
+}
+
+bool leader_serves(const Turn& turn) {
+  const auto* member = turn.cluster().member(turn.cluster().leader->name);
+  return member && member->role == "primary" && member->state == "running";
+}
+
+Timeline leader_timeline(const Turn& turn) {
+  return leader_serves(turn) ? turn.cluster().member(turn.cluster().leader->name)->timeline : 0;
+}
+
+WalPosition position(const Turn& turn) {
+  const auto& server = turn.seen.server;
+  if (turn.server_running()) return {server.timeline, server.last_lsn(), true, false};
+  const auto& control = *server.control;
+  auto end = std::max(control.checkpoint, control.min_recovery);
+  return {control.timeline, end, control.cleanly_shut_down(), control.was_primary()};
+}
+
+// Diverged only when that is what the facts say for a while: history and timeline are published in
+// two steps, and a walreceiver may be about to jump.
+bool diverged(Turn& turn) {
+  auto& since = turn.state.diverged_since;
+  auto verdict = compare_with_leader(position(turn), leader_timeline(turn), turn.cluster().history);
+  if (verdict == Ancestry::same || leader_timeline(turn) == 0) {
+    since.reset();
+    return false;
+  }
+  if (!since) since = turn.now.boot;
+  if (verdict == Ancestry::diverged) return true;
+  return turn.now.boot - *since > kHistoryPatience && !turn.server_running();
+}
+
+bool can_rewind(const Turn& turn) {
+  const auto& control = turn.seen.server.control;
+  return turn.settings().use_pg_rewind && !turn.state.rewind_failed && control &&
+         (control->checksums || control->wal_log_hints);
+}
+
+void clone(Turn& turn, const UpstreamMember& from) {
+  auto& backoff = turn.state.clone;
+  if (backoff.waits(turn.now.boot)) return turn.wake_at(backoff.until);
+  if (!leader_serves(turn)) {
+    turn.say("waiting for leader to bootstrap");
+    return;
+  }
+  turn.say(fmt::format("trying to bootstrap from leader '{}'", from.name));
+  turn.act(Clone{from});
+}
+
+void reunite(Turn& turn, const UpstreamMember& leader) {
+  if (!can_rewind(turn)) return clone(turn, leader);
+  if (turn.state.rewind.waits(turn.now.boot)) return turn.wake_at(turn.state.rewind.until);
+  turn.say(fmt::format("running pg_rewind from {}", leader.name));
+  turn.act(Rewind{leader});
+}
+
+void start_standby(Turn& turn, const std::optional<UpstreamMember>& upstream) {
+  auto& backoff = turn.state.start;
+  if (backoff.waits(turn.now.boot)) return turn.wake_at(backoff.until);
+  turn.say("starting as a secondary");
+  turn.act(StartServer{false, upstream});
+}
+
+void follow_stopped(Turn& turn, const UpstreamMember& leader) {
+  const auto& server = turn.seen.server;
+  if (server.data == DataDirectory::unknown) {
+    turn.out.measure_now = true;
+    return;
+  }
+  if (server.data != DataDirectory::valid || turn.seen.interrupted_job) return clone(turn, leader);
+  if (!server.control) {
+    turn.out.measure_now = true;
+    return;
+  }
+  if (leader_timeline(turn) == 0 && server.control->was_primary()) {
+    turn.say(fmt::format("waiting for {} to serve before I follow", turn.cluster().leader->name));
+    return;
+  }
+  // pg_control of a rewound server still looks like a primary's; its WAL does not.
+  if (turn.state.rewound) return start_standby(turn, leader);
+  if (diverged(turn)) return reunite(turn, leader);
+  start_standby(turn, leader);
+}
+
+void follow_running(Turn& turn, const UpstreamMember& leader) {
+  const auto& server = turn.seen.server;
+  if (server.receiver_state == "streaming") turn.state.rewound = false;
+  if (diverged(turn)) {
+    if (turn.state.rewound) turn.state.rewind_failed = true;  // it did not help
+    turn.say(fmt::format("my WAL is not in the history of {}; stopping to rewind", leader.name));
+    turn.act(StopServer{StopServer::Mode::fast, false, seconds(10)});
+    return;
+  }
+  auto address = fmt::format("{}:{}", leader.address.host, leader.address.port);
+  bool changed = turn.state.applied_config != turn.cluster().config_revision;
+  if (server.upstream != address || changed) {
+    turn.state.applied_config = turn.cluster().config_revision;
+    if (server.upstream != address) turn.say(fmt::format("following new leader {}", leader.name));
+    turn.act(Reconfigure{leader});
+    return;
+  }
+  turn.say(fmt::format("no action. I am ({}), a secondary, and following a leader ({})",
+                       turn.self.name, leader.name));
+}
+
+// Polls how long the leader's lease would live: once a turn while it is renewed, quickly when it is
+// overdue, so that its end is known to a tenth of a second.
+void watch_lease(Turn& turn) {
+  const auto& leader = turn.cluster().leader;
+  if (!leader || leader->lease == 0) return;
+  auto ttl = turn.settings().ttl;
+  auto interval = turn.settings().loop_wait;
+  auto ends = turn.state.takeover.ends_before();
+  if (ends) {
+    // A lease renewed in time never has less than this left.
+    bool overdue = *ends - turn.now.boot < ttl - lease::renewal_interval(ttl) - milliseconds(500);
+    if (overdue) interval = milliseconds(100);
+  }
+  auto due = turn.state.last_poll + interval - milliseconds(5);
+  if (turn.now.boot >= due) {
+    turn.state.last_poll = turn.now.boot;
+    turn.act(PollLease{leader->lease});
+    due = turn.now.boot + interval;
+  }
+  turn.wake_at(due);
+}
+
+}  // namespace
+
+void rule_follow(Turn& turn) {
+  watch_lease(turn);
+  if (turn.leader_is_me() || turn.busy()) return;
+  auto leader = upstream_of_leader(turn);
+  if (!leader) {
+    turn.say(fmt::format("Lock owner: {}; I am {}: no member of that name has an address yet",
+                         turn.cluster().leader->name, turn.self.name));
+    if (!turn.process_exists()) rule_no_dcs(turn);
+    return;
+  }
+  if (turn.seen.guard.phase == ServerPhase::none) return follow_stopped(turn, *leader);
+  if (turn.is_standby()) return follow_running(turn, *leader);
+  if (turn.seen.guard.phase == ServerPhase::running) turn.say("PostgreSQL is still starting up");
+}
+
+// Without etcd, or without a leader, a whole data directory serves reads as a standby of nobody.
+void rule_no_dcs(Turn& turn) {
+  const auto& server = turn.seen.server;
+  if (!turn.seen.dcs.reachable) turn.say(Reason::Level::warning, "DCS is not accessible");
+  if (turn.process_exists() || turn.busy()) return;
+  if (server.data == DataDirectory::unknown ||
+      (server.data == DataDirectory::valid && !server.control)) {
+    turn.out.measure_now = true;
+    return;
+  }
+  if (server.data != DataDirectory::valid || turn.seen.interrupted_job) return;
+  start_standby(turn, std::nullopt);
+}
+
+}  // namespace pgsteady::core

@@ -1,0 +1,203 @@
+// Holding the lock: prove it, arm, serve, keep.
+#include "core/turn.h"
+
+namespace pgsteady::core {
+namespace {
+
+constexpr auto kSlotKept = std::chrono::minutes(30);  // after its member was last seen
+constexpr int kStartAttempts = 3;
+
+void give_up_lock(Turn& turn, std::string why) {
+  turn.say(Reason::Level::warning, fmt::format("released leader key: {}", why));
+  Txn txn;
+  txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision)};
+  txn.operations = {Operation::remove("leader")};
+  if (!turn.process_exists()) {
+    ReleaseNote note;
+    note.leader = turn.self.name;
+    note.leader_revision = turn.state.lock->mod_revision;
+    txn.operations.push_back(Operation::put("release", release_to_json(note)));
+  }
+  turn.transact(TxnKind::give_up, std::move(txn));
+}
+
+bool others_could_lead(const Turn& turn) {
+  for (const auto& member : turn.cluster().members) {
+    if (member.name != turn.self.name && !member.tags.nofailover() && member.state == "running") {
+      return true;
+    }
+  }
+  return false;
+}
+
+void start_with_lock(Turn& turn) {
+  auto& state = turn.state;
+  const auto& server = turn.seen.server;
+  if (turn.busy()) return;
+  if (server.data == DataDirectory::unknown || !server.control) {
+    turn.out.measure_now = true;
+    if (server.data == DataDirectory::empty) give_up_lock(turn, "the data directory is empty");
+    return;
+  }
+  if (server.data != DataDirectory::valid || (turn.seen.interrupted_job && !state.bootstrapping)) {
+    give_up_lock(turn, "the data directory is not whole");
+    return;
+  }
+  if (state.start.failures >= kStartAttempts && others_could_lead(turn)) {
+    give_up_lock(turn, "PostgreSQL does not start");
+    return;
+  }
+  if (state.start.waits(turn.now.boot)) return turn.wake_at(state.start.until);
+  bool as_primary = server.control->was_primary() && !server.standby_signal;
+  turn.say(as_primary ? "starting as the primary because I have the session lock"
+                      : "starting in recovery because I have the session lock");
+  state.starting_since = turn.now.boot;
+  turn.act(StartServer{as_primary, std::nullopt});
+}
+
+void watch_start(Turn& turn) {
+  auto& state = turn.state;
+  if (!state.starting_since) state.starting_since = turn.now.boot;
+  auto limit = *state.starting_since + turn.settings().primary_start_timeout;
+  turn.say(fmt::format("PostgreSQL is still starting up, {} s until timeout",
+                       std::max<long long>(0, (limit - turn.now.boot) / seconds(1))));
+  turn.wake_at(limit);
+  if (turn.now.boot < limit || !others_could_lead(turn)) return;
+  turn.say(Reason::Level::warning, "demoting self because the primary took too long to start");
+  state.start.failures = kStartAttempts;
+  turn.act(Fence{"the primary took too long to start"});
+}
+
+void duty_status(Turn& turn) {
+  ClusterStatus status;
+  status.optime = turn.seen.server.write_lsn;
+  auto json = status_to_json(status);
+  if (json == turn.state.status_written || !turn.fresh()) return;
+  if (turn.now.boot - turn.state.status_written_at < milliseconds(900)) return;
+  if (turn.in_flight(TxnKind::status)) return;
+  Txn txn;
+  txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision)};
+  txn.operations = {Operation::put("status", json)};
+  turn.state.status_written = json;
+  turn.state.status_written_at = turn.now.boot;
+  turn.transact(TxnKind::status, std::move(txn));
+}
+
+// The history key repeats the server's own history file, with the reason and the leader added to
+// the line that is new.
+void duty_history(Turn& turn) {
+  const auto& ours = turn.seen.server.history;
+  const auto& known = turn.cluster().history;
+  if (!turn.fresh() || ours.empty()) return;
+  if (!known.empty() && known.back().timeline == ours.back().timeline &&
+      known.back().end == ours.back().end) {
+    return;
+  }
+  auto lines = ours;
+  for (auto& line : lines) {
+    auto old = std::find_if(known.begin(), known.end(), [&](const TimelineSwitch& k) {
+      return k.timeline == line.timeline && k.end == line.end;
+    });
+    if (old != known.end()) line = *old;
+  }
+  if (lines.back().new_leader.empty()) {
+    lines.back().time = iso_time(turn.now.wall);
+    lines.back().new_leader = turn.self.name;
+  }
+  Txn txn;
+  txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision)};
+  txn.operations = {Operation::put("history", history_to_json(lines))};
+  turn.transact(TxnKind::history, std::move(txn));
+}
+
+void duty_slots(Turn& turn) {
+  if (!turn.fresh() || !turn.settings().use_slots) return;
+  auto& state = turn.state;
+  for (const auto& member : turn.cluster().members) {
+    if (member.name != turn.self.name) state.slot_members[member.name] = turn.now.boot;
+  }
+  std::erase_if(state.slot_members,
+                [&](const auto& entry) { return turn.now.boot - entry.second > kSlotKept; });
+  std::vector<MemberName> wanted;
+  for (const auto& [name, seen] : state.slot_members) wanted.push_back(name);
+  bool due = turn.now.boot - state.slots_synced_at > seconds(60);
+  if (wanted == state.synced_slots && !due) return;
+  state.synced_slots = wanted;
+  state.slots_synced_at = turn.now.boot;
+  turn.act(SyncSlots{wanted});
+}
+
+void duty_clear_failover(Turn& turn) {
+  const auto& request = turn.cluster().failover;
+  if (!turn.fresh() || !request || !request->scheduled_at.empty()) return;
+  Txn txn;
+  txn.compares = {Compare::unchanged("failover", request->mod_revision),
+                  Compare::unchanged("leader", turn.state.lock->mod_revision)};
+  txn.operations = {Operation::put("failover", "{}")};
+  turn.transact(TxnKind::clear_failover, std::move(txn));
+}
+
+void duty_configuration(Turn& turn) {
+  if (!turn.fresh() || turn.busy() || turn.state.bootstrapping) return;
+  if (turn.state.applied_config == turn.cluster().config_revision) return;
+  turn.state.applied_config = turn.cluster().config_revision;
+  turn.act(Reconfigure{std::nullopt});
+}
+
+// A rewind reads this server's control file, which tells the new timeline only after a checkpoint.
+void duty_checkpoint(Turn& turn) {
+  auto timeline = turn.seen.server.timeline;
+  if (timeline == 0 || turn.state.checkpointed == timeline) return;
+  turn.state.checkpointed = timeline;
+  if (timeline > 1) turn.act(Checkpoint{});
+}
+
+void keep(Turn& turn) {
+  turn.state.start.succeeded();
+  turn.state.starting_since.reset();
+  duty_finish_bootstrap(turn);
+  duty_checkpoint(turn);
+  duty_history(turn);
+  duty_status(turn);
+  duty_slots(turn);
+  duty_clear_failover(turn);
+  duty_configuration(turn);
+  turn.say(fmt::format("no action. I am ({}), the leader with the lock", turn.self.name));
+}
+
+}  // namespace
+
+void rule_lease(Turn& turn) {
+  const auto& lease = turn.seen.lease;
+  bool gone = lease.lease == 0 || lease.state == lease::Renewal::State::lease_lost;
+  bool adopting = !turn.state.begun && turn.state.lock;
+  if (!gone || adopting || turn.seen.lease_request || turn.state.lock) return;
+  turn.act(GrantLease{turn.settings().ttl});
+}
+
+bool rule_has_lock(Turn& turn) {
+  auto& state = turn.state;
+  if (!state.lock) return false;
+  turn.wake_in(turn.settings().loop_wait);
+  const auto& lease = turn.seen.lease;
+  if (turn.seen.guard.phase == ServerPhase::killing) return true;
+  if (!turn.armed()) {
+    if (lease.epoch == state.lock && lease.held_until && *lease.held_until > turn.now.boot) {
+      turn.act(Arm{*state.lock, *lease.held_until, lease.ttl});
+    }
+    return true;  // a message from the renewal thread or the guardian wakes us
+  }
+  if (turn.seen.guard.phase == ServerPhase::none) {
+    start_with_lock(turn);
+  } else if (turn.is_primary()) {
+    keep(turn);
+  } else if (turn.is_standby() && !turn.busy()) {
+    turn.say("promoted self to leader by acquiring session lock");
+    turn.act(Promote{*state.lock});
+  } else if (!turn.is_standby() && turn.seen.guard.phase == ServerPhase::running) {
+    watch_start(turn);
+  }
+  return true;
+}
+
+}  // namespace pgsteady::core

@@ -1,0 +1,127 @@
+// Everything that a decision may look at, each fact with the time it was measured.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "cluster/local_server.h"
+#include "cluster/view.h"
+#include "lease/renewal.h"
+#include "lease/takeover.h"
+
+namespace pgsteady::core {
+
+struct Time {
+  lease::Instant boot;
+  WallTime wall;
+};
+
+// What a node knows of itself from its configuration; constant while it runs.
+struct Identity {
+  MemberName name;
+  std::string conn_url, api_url, version;
+  HostPort connect;
+  Tags tags;
+  std::string bootstrap_config;  // JSON for the config key
+};
+
+struct DcsFacts {
+  bool reachable = false;                 // the last read was answered in time
+  std::optional<lease::Instant> read_at;  // send time of the last read that was answered
+  ClusterView cluster;                    // as of that read
+};
+
+struct LeaseFacts {  // what the renewal thread last reported
+  lease::Renewal::State state = lease::Renewal::State::none;
+  std::int64_t lease = 0;
+  lease::Duration ttl{};
+  std::optional<lease::Epoch> epoch;
+  std::optional<lease::Instant> held_until;
+};
+
+enum class ServerPhase { none, running, stopping, killing };  // as the guardian knows it
+
+struct GuardFacts {
+  ServerPhase phase = ServerPhase::none;
+  bool as_primary = false;  // how the server was started
+  lease::Epoch armed;       // invalid: unarmed
+  lease::Instant deadline;
+  lease::Duration ttl{};
+};
+
+// At most one job that changes the server runs at a time.
+enum class JobKind { initdb, clone, rewind, start, stop, promote, reconfigure, create_users };
+
+struct JobEnd {
+  JobKind kind{};
+  bool ok = false;
+  std::string message;  // of the failure
+};
+
+enum class TxnKind {
+  member,
+  acquire,
+  readopt,
+  release,
+  give_up,
+  claim_initialize,
+  finish_initialize,
+  cancel_initialize,
+  status,
+  history,
+  clear_failover,
+  remove_stale_leader,
+};
+
+struct TxnEnd {
+  TxnKind kind{};
+  bool answered = false;  // false: it may or may not have happened
+  bool lease_gone = false;
+  bool succeeded = false;
+  std::int64_t revision = 0;
+  std::int64_t lease = 0;  // that the transaction used
+};
+
+// What another member answered to GET /patroni.
+struct PeerFigure {
+  MemberName name;
+  bool answered = false;
+  bool running = false;
+  bool primary = false;
+  bool nofailover = false;
+  Timeline timeline = 0;
+  Lsn lsn;
+  // Revision of a read by the peer that found no leader key, after which it measured timeline and
+  // lsn with its WAL receiver ended. 0: not (yet).
+  std::int64_t leaderless_revision = 0;
+};
+
+struct PeerRound {
+  lease::Instant asked_at;
+  std::vector<PeerFigure> peers;
+};
+
+struct Observation {
+  DcsFacts dcs;
+  LeaseFacts lease;
+  GuardFacts guard;
+  LocalServer server;
+  std::optional<std::string> interrupted_job;  // marker of a job that did not finish
+  std::optional<JobKind> job;                  // under way
+  std::vector<TxnKind> transactions;           // under way
+  bool lease_request = false;                  // a grant is under way
+  bool peers_asked = false;                    // a round of questions is under way
+  std::optional<PeerRound> peers;              // the last round
+  std::optional<lease::Instant> stop_by;       // SIGTERM came: be gone by then
+
+  // What happened since the last decision, in order:
+  std::vector<TxnEnd> txn_ends;
+  std::vector<JobEnd> job_ends;
+  std::vector<lease::LeasePoll> polls;
+};
+
+}  // namespace pgsteady::core

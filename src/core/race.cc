@@ -1,0 +1,213 @@
+// Nobody leads: who may take the lock, and when.
+#include "core/turn.h"
+
+namespace pgsteady::core {
+namespace {
+
+constexpr auto kCandidateHeadStart = seconds(2);        // for the successor that a release names
+constexpr auto kPatienceWithPeers = milliseconds(500);  // for those that have not measured yet
+constexpr auto kAskAgain = milliseconds(20);
+
+std::pair<Timeline, Lsn> figure(const LocalServer& server) {
+  return {server.timeline, server.last_lsn()};
+}
+
+void acquire(Turn& turn) {
+  if (turn.seen.lease.lease == 0) return;
+  Txn txn;
+  txn.compares = {Compare::absent("leader")};
+  txn.operations = {Operation::put("leader", turn.self.name, turn.seen.lease.lease),
+                    Operation::remove("release")};
+  turn.transact(TxnKind::acquire, std::move(txn));
+}
+
+void step_back(Turn& turn, std::string why) {
+  turn.say(fmt::format("following a different leader because {}", why));
+  turn.wake_in(milliseconds(100));
+}
+
+std::vector<MemberName> other_members(const Turn& turn) {
+  std::vector<MemberName> names;
+  for (const auto& member : turn.cluster().members) {
+    if (member.name != turn.self.name) names.push_back(member.name);
+  }
+  return names;
+}
+
+// This node's own figure stands: measured after the key was gone, with the WAL receiver ended.
+bool own_figure_final(Turn& turn) {
+  const auto& server = turn.seen.server;
+  auto gone_at = *turn.state.takeover.gone_at();
+  if (lease::Instant(server.measured_at) < gone_at) {
+    turn.out.measure_now = true;
+    return false;
+  }
+  if (server.receiver_state.empty()) return true;
+  turn.wake_in(milliseconds(20));
+  turn.out.measure_now = true;
+  if (!turn.busy() && !server.upstream.empty()) turn.act(Reconfigure{std::nullopt});
+  return false;
+}
+
+// The release names us, and we have everything that the old primary ever wrote.
+bool chosen_successor(const Turn& turn) {
+  const auto& release = turn.cluster().release;
+  const auto& failover = turn.cluster().failover;
+  return release && failover && failover->leader == release->leader &&
+         failover->candidate == turn.self.name && release->end.value != 0 &&
+         turn.seen.server.timeline == release->timeline &&
+         turn.seen.server.last_lsn() > release->end;
+}
+
+bool wait_for_successor(Turn& turn) {
+  const auto& release = turn.cluster().release;
+  const auto& failover = turn.cluster().failover;
+  if (!release || !failover || failover->leader != release->leader) return false;
+  if (failover->candidate.empty() || failover->candidate == turn.self.name) return false;
+  if (!turn.cluster().member(failover->candidate)) return false;
+  auto until = *turn.state.takeover.gone_at() + kCandidateHeadStart;
+  if (turn.now.boot >= until) return false;
+  turn.wake_at(until);
+  turn.say(fmt::format("waiting for {} to take over the lock", failover->candidate));
+  return true;
+}
+
+bool too_far_behind(Turn& turn) {
+  const auto& status = turn.cluster().status;
+  if (!status) return false;
+  auto lag = status->optime - turn.seen.server.last_lsn();
+  if (lag <= turn.settings().maximum_lag_on_failover_bytes) return false;
+  step_back(turn, fmt::format("I am not allowed to promote: {} bytes behind, "
+                              "maximum_lag_on_failover is {}",
+                              lag, turn.settings().maximum_lag_on_failover_bytes));
+  return true;
+}
+
+bool on_an_old_timeline(Turn& turn) {
+  const auto& history = turn.cluster().history;
+  if (!turn.settings().check_timeline || history.empty()) return false;
+  auto newest = history.back().timeline + 1;
+  if (turn.seen.server.timeline >= newest) return false;
+  step_back(turn, fmt::format("my timeline {} is behind the cluster's {}",
+                              turn.seen.server.timeline, newest));
+  return true;
+}
+
+enum class Verdict { win, lose, ask };
+
+Verdict judge(Turn& turn, const PeerRound& round) {
+  auto last_leader = turn.state.takeover.key().mod_revision;
+  bool patient = turn.now.boot < *turn.state.takeover.safe_at() + kPatienceWithPeers;
+  for (const auto& peer : round.peers) {
+    if (!peer.answered || !peer.running || peer.nofailover) continue;
+    if (peer.primary) {
+      step_back(turn, fmt::format("{} is a running primary", peer.name));
+      return Verdict::lose;
+    }
+    if (peer.leaderless_revision <= last_leader && patient) return Verdict::ask;
+    if (std::pair(peer.timeline, peer.lsn) > figure(turn.seen.server)) {
+      step_back(turn, fmt::format("I am not the healthiest node: {} is ahead of me ({} > {})",
+                                  peer.name, peer.lsn.text(), turn.seen.server.last_lsn().text()));
+      return Verdict::lose;
+    }
+  }
+  return Verdict::win;
+}
+
+void ask_or_acquire(Turn& turn) {
+  auto others = other_members(turn);
+  if (others.empty()) return acquire(turn);
+  if (turn.seen.peers_asked || turn.in_flight(TxnKind::acquire)) return;
+  const auto& round = turn.seen.peers;
+  bool usable = round && round->asked_at >= *turn.state.takeover.safe_at() &&
+                turn.now.boot - round->asked_at < seconds(1);
+  if (usable) {
+    auto verdict = judge(turn, *round);
+    if (verdict == Verdict::win) return acquire(turn);
+    auto again = turn.state.last_asked + (verdict == Verdict::ask ? kAskAgain : 5 * kAskAgain);
+    if (turn.now.boot < again) return turn.wake_at(again);
+  }
+  turn.state.last_asked = turn.now.boot;
+  turn.act(AskPeers{others});
+}
+
+void race(Turn& turn) {
+  if (turn.self.tags.nofailover()) return step_back(turn, "I am not allowed to promote");
+  if (chosen_successor(turn)) return acquire(turn);
+  if (wait_for_successor(turn)) return;
+  if (!own_figure_final(turn)) return;
+  turn.out.leaderless_revision = turn.cluster().revision;
+  if (too_far_behind(turn) || on_an_old_timeline(turn)) return;
+  ask_or_acquire(turn);
+}
+
+}  // namespace
+
+// The key says our name and we don't hold it: an earlier life of this node put it there, or an
+// acquisition whose answer was lost. Nobody has led since, so it may be taken anew, as a new epoch.
+bool rule_leader_key_is_mine(Turn& turn) {
+  if (!turn.leader_is_me() || turn.state.lock) return false;
+  const auto& server = turn.seen.server;
+  if (turn.seen.guard.phase == ServerPhase::killing || turn.busy()) return true;
+  if (server.data != DataDirectory::valid) return false;
+  if (turn.seen.interrupted_job && !turn.state.bootstrapping) return false;
+  if (turn.seen.lease.lease == 0 || turn.in_flight(TxnKind::readopt)) return true;
+  Txn txn;
+  txn.compares = {Compare::unchanged("leader", turn.cluster().leader->mod_revision)};
+  txn.operations = {Operation::put("leader", turn.self.name, turn.seen.lease.lease)};
+  turn.transact(TxnKind::readopt, std::move(txn));
+  turn.say(fmt::format("Lock owner: {}; I am {}: taking the lock up again", turn.self.name,
+                       turn.self.name));
+  return true;
+}
+
+bool rule_no_leader(Turn& turn) {
+  if (turn.cluster().leader) return false;
+  auto safe_at = *turn.state.takeover.safe_at();
+  const auto& server = turn.seen.server;
+  if (turn.cluster().initialize && turn.cluster().initialize->empty()) {
+    turn.say("waiting for the new cluster to be initialized");
+    return true;
+  }
+  if (server.data == DataDirectory::empty || turn.seen.interrupted_job) {
+    turn.say("waiting for leader to bootstrap");
+    return true;
+  }
+  if (!turn.process_exists()) {
+    rule_no_dcs(turn);  // start as a standby of nobody, so that the WAL's end can be compared
+    return true;
+  }
+  if (turn.now.boot < safe_at) {
+    turn.wake_at(safe_at);
+    turn.say(fmt::format("leader key is gone; {:.1f} s until its holder is surely fenced",
+                         std::chrono::duration<double>(safe_at - turn.now.boot).count()));
+    return true;
+  }
+  if (turn.is_standby()) race(turn);
+  return true;
+}
+
+// A key without a lease never goes away, and no holder of it can have an armed server.
+void rule_stale_leader(Turn& turn) {
+  auto& state = turn.state;
+  const auto& leader = turn.cluster().leader;
+  if (!leader || leader->lease != 0) {
+    state.stale_leader_since.reset();
+    return;
+  }
+  if (!state.stale_leader_since || state.stale_leader_revision != leader->mod_revision) {
+    state.stale_leader_since = turn.now.boot;
+    state.stale_leader_revision = leader->mod_revision;
+  }
+  auto due = *state.stale_leader_since + turn.settings().ttl;
+  turn.wake_at(std::max(due, turn.now.boot + milliseconds(100)));
+  if (turn.now.boot < due) return;
+  turn.say(Reason::Level::warning,
+           fmt::format("removing a leader key without a lease: '{}'", leader->name));
+  Txn txn;
+  txn.compares = {Compare::unchanged("leader", leader->mod_revision)};
+  txn.operations = {Operation::remove("leader")};
+  turn.transact(TxnKind::remove_stale_leader, std::move(txn));
+}
+
+}  // namespace pgsteady::core

@@ -1,0 +1,58 @@
+// What the policy remembers from one decision to the next. A value: it can be written down, and a
+// decision made from it again.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/observation.h"
+#include "lease/takeover.h"
+
+namespace pgsteady::core {
+
+// Waits 1, 2, 4 … 30 s between attempts that failed.
+struct Backoff {
+  int failures = 0;
+  lease::Instant until;
+
+  void failed(lease::Instant now);
+  void succeeded() {
+    failures = 0;
+    until = {};
+  }
+  bool waits(lease::Instant now) const { return now < until; }
+};
+
+struct State {
+  bool begun = false;                // the first decision was made
+  std::optional<lease::Epoch> lock;  // the leader key as this node holds it
+  lease::Takeover takeover;
+  std::int64_t written_revision = 0;  // of our last write; older reads are stale
+  bool bootstrapping = false;         // we hold the initialize key and make a new cluster
+  bool users_created = false;
+  bool initdb_done = false;
+  std::optional<Timeline> checkpointed;  // a checkpoint was asked for since this timeline began
+  std::optional<lease::Instant> starting_since;
+  std::int64_t applied_config = -1;  // mod revision of the config key in force
+  bool released = false;             // on the way out: the lock is given up
+  MemberName successor;              // on the way out: whom the lock is left to
+  std::optional<lease::Instant> stale_leader_since;
+  std::int64_t stale_leader_revision = 0;
+  std::map<MemberName, lease::Instant> slot_members;  // when each was last seen
+  std::vector<MemberName> synced_slots;
+  lease::Instant slots_synced_at;
+  std::string status_written;
+  std::string member_written;
+  std::int64_t member_lease = 0;
+  lease::Instant status_written_at;
+  lease::Instant last_poll;
+  lease::Instant last_asked;
+  std::optional<lease::Instant> diverged_since;
+  Backoff initdb, clone, start, rewind;
+  bool rewound = false;        // since the last time this server streamed
+  bool rewind_failed = false;  // this data directory cannot be rewound: clone
+};
+
+}  // namespace pgsteady::core

@@ -1,0 +1,116 @@
+// One decision in the making: what the rules read and write. Private to core/.
+#pragma once
+
+#include <fmt/format.h>
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "core/decide.h"
+
+namespace pgsteady::core {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+struct Turn {
+  const Identity& self;
+  const Observation& seen;
+  Time now;
+  Decision& out;
+  State& state;
+
+  Turn(const Identity& self_, const Observation& seen_, Time now_, Decision& out_)
+      : self(self_), seen(seen_), now(now_), out(out_), state(out_.state) {}
+
+  const ClusterView& cluster() const { return seen.dcs.cluster; }
+  const DynamicConfig& settings() const { return cluster().settings(); }
+
+  void act(Action action) {
+    if (changes_server(action)) job_started_ = true;
+    out.actions.push_back(std::move(action));
+  }
+  void transact(TxnKind kind, Txn txn) {
+    if (!in_flight(kind)) out.actions.push_back(Transact{kind, std::move(txn)});
+  }
+  bool in_flight(TxnKind kind) const {
+    return std::find(seen.transactions.begin(), seen.transactions.end(), kind) !=
+           seen.transactions.end();
+  }
+  void say(Reason::Level level, std::string text) {
+    out.reasons.push_back({level, std::move(text)});
+  }
+  void say(std::string text) { say(Reason::Level::info, std::move(text)); }
+  void wake_at(lease::Instant when) { out.next_wake = std::min(out.next_wake, when); }
+  void wake_in(lease::Duration d) { wake_at(now.boot + d); }
+
+  // A server-changing job runs already, or this turn has asked for one.
+  bool busy() const { return seen.job.has_value() || job_started_; }
+  bool process_exists() const { return seen.guard.phase != ServerPhase::none; }
+  bool server_running() const {
+    return seen.guard.phase == ServerPhase::running && seen.server.state == ServerState::running;
+  }
+  bool is_primary() const { return server_running() && !seen.server.in_recovery; }
+  bool is_standby() const { return server_running() && seen.server.in_recovery; }
+  // Could the server acknowledge a write, now or as soon as it is up?
+  bool may_write() const {
+    return process_exists() && (seen.guard.as_primary || seen.guard.armed.valid() || is_primary());
+  }
+  bool armed() const { return state.lock && seen.guard.armed == *state.lock; }
+  // etcd answered, and the answer includes our own last write.
+  bool fresh() const {
+    return seen.dcs.reachable && seen.dcs.read_at && cluster().revision >= state.written_revision;
+  }
+  bool leader_is_me() const { return cluster().leader && cluster().leader->name == self.name; }
+
+ private:
+  static bool changes_server(const Action& action) {
+    return std::visit(
+        [](const auto& a) {
+          using T = std::decay_t<decltype(a)>;
+          return std::is_same_v<T, RunInitdb> || std::is_same_v<T, Clone> ||
+                 std::is_same_v<T, Rewind> || std::is_same_v<T, StartServer> ||
+                 std::is_same_v<T, StopServer> || std::is_same_v<T, Promote> ||
+                 std::is_same_v<T, Reconfigure> || std::is_same_v<T, CreateUsers>;
+        },
+        action);
+  }
+
+  bool job_started_ = false;
+};
+
+// The rules. Those that return bool say whether the decision is complete.
+
+// fence.cc
+void absorb(Turn& turn);
+void take_over_from_guardian(Turn& turn);
+void rule_lost_lock(Turn& turn);
+bool rule_unarmed_primary(Turn& turn);
+bool rule_deadline_near(Turn& turn);
+
+// stop.cc
+bool rule_stop_requested(Turn& turn);
+
+// bootstrap.cc
+bool rule_foreign_system(Turn& turn);
+bool rule_bootstrap(Turn& turn);
+void duty_finish_bootstrap(Turn& turn);
+
+// leader.cc
+void rule_lease(Turn& turn);
+bool rule_has_lock(Turn& turn);
+
+// race.cc
+bool rule_leader_key_is_mine(Turn& turn);
+bool rule_no_leader(Turn& turn);
+void rule_stale_leader(Turn& turn);
+
+// follow.cc
+void rule_follow(Turn& turn);
+void rule_no_dcs(Turn& turn);
+
+// publish.cc
+void publish(Turn& turn);
+std::string member_state(const Turn& turn);
+
+}  // namespace pgsteady::core
