@@ -47,8 +47,8 @@ struct Request {
     finished,       // code
   };
   Kind kind = Kind::alive;
-  Epoch epoch;
-  Instant deadline;
+  Epoch epoch{};
+  Instant deadline{};
   Duration ttl{};
   bool as_primary = false;
   StopMode mode = StopMode::fast;
