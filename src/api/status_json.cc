@@ -1,0 +1,193 @@
+#include "api/status_json.h"
+
+#include <array>
+#include <boost/json/array.hpp>
+
+#include "api/health.h"
+
+namespace pgsteady::api {
+namespace {
+
+namespace json = boost::json;
+using agent::NodeStatus;
+
+std::int64_t number(Lsn lsn) {
+  return static_cast<std::int64_t>(lsn.value);
+}
+
+json::object xlog(const LocalServer& server) {
+  json::object out;
+  if (server.is_primary()) {
+    out["location"] = number(server.write_lsn);
+    return out;
+  }
+  out["received_location"] = number(std::max(server.receive_lsn, server.replay_lsn));
+  out["replayed_location"] = number(server.replay_lsn);
+  if (server.replay_timestamp.empty()) {
+    out["replayed_timestamp"] = nullptr;
+  } else {
+    out["replayed_timestamp"] = server.replay_timestamp;
+  }
+  out["paused"] = server.replay_paused;
+  return out;
+}
+
+json::array replication(const LocalServer& server) {
+  json::array rows;
+  for (const auto& row : server.replication) {
+    json::object out{{"usename", row.user}, {"application_name", row.application_name}};
+    if (row.client_addr.empty()) {
+      out["client_addr"] = nullptr;
+    } else {
+      out["client_addr"] = row.client_addr;
+    }
+    out["state"] = row.state;
+    out["sync_state"] = row.sync_state;
+    out["sync_priority"] = row.sync_priority;
+    rows.push_back(std::move(out));
+  }
+  return rows;
+}
+
+void add_running(const NodeStatus& status, json::object& out) {
+  const auto& server = status.server;
+  if (!server.start_time.empty()) out["postmaster_start_time"] = server.start_time;
+  out["server_version"] = server.version;
+  out["xlog"] = xlog(server);
+  if (server.timeline) out["timeline"] = server.timeline;
+  if (auto state = replication_state(status); !state.empty()) out["replication_state"] = state;
+  if (!server.replication.empty()) out["replication"] = replication(server);
+}
+
+// Boolean tags of Patroni's own are left out when they are false.
+json::object effective_tags(const Tags& tags) {
+  constexpr std::array<std::string_view, 5> switches = {"clonefrom", "nofailover", "noloadbalance",
+                                                        "nosync", "nostream"};
+  json::object out;
+  for (const auto& [key, value] : tags.values) {
+    bool is_switch =
+        std::find(switches.begin(), switches.end(), std::string_view(key)) != switches.end();
+    if (!is_switch || tags.is_set(std::string_view(key))) out[key] = value;
+  }
+  return out;
+}
+
+std::optional<SystemId> system_id(const NodeStatus& status) {
+  if (status.server.system_id.value) return status.server.system_id;
+  if (status.server.control) return status.server.control->system_id;
+  return std::nullopt;
+}
+
+json::object own_part(const NodeStatus& status) {
+  json::object out{{"version", status.version}};
+  if (status.race) {
+    out["race"] = json::object{{"gone_leader_revision", status.race->gone_leader_revision},
+                               {"timeline", status.race->timeline},
+                               {"lsn", number(status.race->lsn)}};
+  }
+  return out;
+}
+
+void add_position(json::object& out, const std::string& prefix, const std::optional<Lsn>& lsn,
+                  Lsn leader) {
+  if (!lsn || lsn->value == 0) {
+    out[prefix + "lsn"] = "unknown";
+    out[prefix + "lag"] = "unknown";
+    return;
+  }
+  out[prefix + "lag"] = std::max<std::int64_t>(0, leader - *lsn);
+  out[prefix + "lsn"] = lsn->text();
+}
+
+// The member's own WAL position: what it says, else the greater of the two.
+std::optional<Lsn> position(const Member& member) {
+  if (member.xlog_location) return member.xlog_location;
+  return std::max(member.receive_lsn, member.replay_lsn);
+}
+
+// What the leader said last, in the status key or in its member key: the greater, as an idle
+// cluster leaves both alone.
+Lsn leader_position(const ClusterView& cluster) {
+  Lsn position = cluster.status ? cluster.status->optime : Lsn{};
+  const auto* leader = cluster.leader ? cluster.member(cluster.leader->name) : nullptr;
+  if (leader && leader->xlog_location) position = std::max(position, *leader->xlog_location);
+  return position;
+}
+
+json::object member_document(const Member& member, const ClusterView& cluster) {
+  bool leader = cluster.leader && cluster.leader->name == member.name;
+  bool streaming = !leader && !member.replication_state.empty();
+  json::object out{{"name", member.name},
+                   {"role", leader ? "leader" : "replica"},
+                   {"state", streaming ? member.replication_state : member.state},
+                   {"api_url", member.api_url}};
+  if (auto address = host_port_of_url(member.conn_url)) {
+    out["host"] = address->host;
+    if (address->port) out["port"] = address->port;
+  }
+  if (member.timeline) out["timeline"] = member.timeline;
+  if (member.pending_restart) out["pending_restart"] = true;
+  if (!member.tags.values.empty()) out["tags"] = member.tags.values;
+  if (leader) return out;
+  auto reference = leader_position(cluster);
+  add_position(out, "receive_", member.receive_lsn, reference);
+  add_position(out, "replay_", member.replay_lsn, reference);
+  add_position(out, "", position(member), reference);
+  return out;
+}
+
+json::object scheduled_switchover(const FailoverRequest& request) {
+  json::object out{{"at", request.scheduled_at}};
+  if (!request.leader.empty()) out["from"] = request.leader;
+  if (!request.candidate.empty()) out["to"] = request.candidate;
+  return out;
+}
+
+}  // namespace
+
+bool is_running(const NodeStatus& status) {
+  return status.state == "running" && status.server.state == ServerState::running;
+}
+
+std::string role(const NodeStatus& status, std::chrono::nanoseconds now) {
+  if (status.server.state == ServerState::running) {
+    return status.server.in_recovery ? "replica" : "primary";
+  }
+  return holds_lock(status, now) ? "primary" : "replica";
+}
+
+std::string replication_state(const NodeStatus& status) {
+  bool streams = status.server.is_standby() && status.server.receiver_state == "streaming";
+  return streams ? "streaming" : "";
+}
+
+json::object node_document(const NodeStatus& status, std::chrono::nanoseconds now) {
+  json::object out{{"state", status.state}, {"role", role(status, now)}};
+  if (status.server.state == ServerState::running) add_running(status, out);
+  if (status.cluster.settings().pause) out["pause"] = true;
+  if (status.cluster_unlocked) out["cluster_unlocked"] = true;
+  out["dcs_last_seen"] =
+      std::chrono::duration_cast<std::chrono::seconds>(status.dcs_last_seen.time_since_epoch())
+          .count();
+  if (auto tags = effective_tags(status.tags); !tags.empty()) out["tags"] = std::move(tags);
+  if (auto id = system_id(status)) out["database_system_identifier"] = id->text();
+  if (status.server.pending_restart) out["pending_restart"] = true;
+  out["patroni"] =
+      json::object{{"version", kPatroniVersion}, {"scope", status.scope}, {"name", status.name}};
+  out["pgsteady"] = own_part(status);
+  return out;
+}
+
+json::object cluster_document(const ClusterView& cluster, const std::string& scope) {
+  json::array members;
+  for (const auto& member : cluster.members) members.push_back(member_document(member, cluster));
+  json::object out{{"members", std::move(members)}};
+  if (cluster.settings().pause) out["pause"] = true;
+  if (cluster.failover && !cluster.failover->scheduled_at.empty()) {
+    out["scheduled_switchover"] = scheduled_switchover(*cluster.failover);
+  }
+  if (!scope.empty()) out["scope"] = scope;
+  return out;
+}
+
+}  // namespace pgsteady::api
