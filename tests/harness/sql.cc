@@ -47,6 +47,8 @@ using ResultPtr = std::unique_ptr<PGresult, Clear>;
 bool SqlClient::connect(const std::string& conninfo, Millis limit) {
   const auto deadline = Clock::now() + limit;
   connection_.reset(PQconnectStart(conninfo.c_str()));
+  PQsetNoticeProcessor(
+      connection_.get(), [](void*, const char*) {}, nullptr);
   auto step = PGRES_POLLING_WRITING;
   while (PQstatus(connection_.get()) != CONNECTION_BAD) {
     short events = step == PGRES_POLLING_READING ? POLLIN : POLLOUT;

@@ -1,0 +1,170 @@
+// Processes die, freeze or are asked to end. A client writes throughout, a watcher looks for a
+// second writable node.
+#include <algorithm>
+#include <csignal>
+
+#include "fixture.h"
+
+namespace pgsteady::testing {
+namespace {
+
+class Faults : public E2e {};
+
+TEST_F(Faults, APostmasterThatDiesIsRestartedInPlace) {
+  run_cluster();
+  Node& primary = leader();
+  kill_pids({primary.postmaster()}, SIGKILL);
+  expect_recovered();
+  EXPECT_EQ(cluster().primary(), &primary);
+  expect_nothing_lost();
+  expect_no_split();
+}
+
+TEST_F(Faults, AnAgentThatDiesIsRestartedAndNobodyNotices) {
+  run_cluster();
+  Node& primary = leader();
+  const pid_t server = primary.postmaster(), agent = primary.agent();
+  ASSERT_NE(agent, 0);
+  kill_pids({agent}, SIGKILL);
+  EXPECT_TRUE(eventually(kLong, [&] { return primary.agent() != 0 && primary.agent() != agent; }));
+  let_pass(Millis(12000));  // twice the lease, and more
+  expect_undisturbed(primary, server);
+  expect_recovered();
+  expect_nothing_lost();
+  expect_no_split();
+}
+
+TEST_F(Faults, AnAgentThatFreezesLeavesNoSecondPrimary) {
+  run_cluster();
+  Node& primary = leader();
+  const pid_t agent = primary.agent();
+  ASSERT_NE(agent, 0);
+  kill_pids({agent}, SIGSTOP);
+  // Either its guardian has replaced it in time, or another node leads.
+  EXPECT_TRUE(eventually(kLong, [&] { return primary.agent() != agent; }));
+  let_pass(Millis(12000));
+  expect_recovered();
+  if (cluster().primary() == &primary) expect_nothing_lost();
+  expect_no_split();
+}
+
+TEST_F(Faults, TheServerDiesWithItsGuardian) {
+  run_cluster();
+  Node& primary = leader();
+  auto everything = primary.everything();
+  kill_pids({primary.guardian(), primary.agent()}, SIGKILL);
+  EXPECT_TRUE(
+      eventually(kLong, [&] { return std::none_of(everything.begin(), everything.end(), alive); }));
+  EXPECT_TRUE(cluster().wait_primary(kLong, &primary));
+  expect_recovered();
+  primary.start();
+  expect_recovered();
+  EXPECT_EQ(primary.role(), "standby");
+  expect_no_split();
+}
+
+TEST_F(Faults, ALostNodeIsReplacedAndComesBackAsAReplica) {
+  run_cluster();
+  Node& primary = leader();
+  primary.kill_everything();
+  EXPECT_TRUE(cluster().wait_primary(kLong, &primary));
+  EXPECT_TRUE(eventually(kLong, [&] {
+    return etcd().get(cluster().key("members/" + primary.name)).empty();
+  })) << "the member key outlives the node";
+  expect_recovered();
+  primary.start();
+  expect_recovered();
+  EXPECT_EQ(primary.role(), "standby");
+  expect_no_split();
+}
+
+TEST_F(Faults, SigtermHandsOverWithoutALoss) {
+  run_cluster();
+  Node& primary = leader();
+  auto status = primary.stop();
+  ASSERT_TRUE(status) << "it still runs";
+  EXPECT_EQ(*status, 0);
+  EXPECT_TRUE(cluster().wait_primary(kLong, &primary));
+  expect_recovered();
+  primary.start();
+  expect_recovered();
+  EXPECT_EQ(primary.role(), "standby");
+  expect_nothing_lost();
+  expect_no_split();
+}
+
+TEST_F(Faults, AReplicaComesAndGoesUnnoticed) {
+  run_cluster();
+  Node& primary = leader();
+  const pid_t server = primary.postmaster();
+  Node* replica = cluster().a_replica();
+  ASSERT_TRUE(replica);
+  replica->kill_everything();
+  EXPECT_TRUE(writer().wait_acks(200, kLong));
+  replica->start();
+  expect_recovered();
+  expect_undisturbed(primary, server);
+  expect_nothing_lost();
+  expect_no_split();
+}
+
+TEST_F(Faults, AllNodesStoppedAndStarted) {
+  run_cluster();
+  for (auto& node : cluster().nodes()) node->process().signal(SIGTERM);
+  for (auto& node : cluster().nodes()) {
+    auto status = node->process().wait(kLong);
+    ASSERT_TRUE(status) << node->name << " still runs";
+    EXPECT_EQ(*status, 0) << node->name;
+  }
+  cluster().start_all();
+  expect_recovered();
+  expect_nothing_lost();
+  expect_no_split();
+}
+
+TEST_F(Faults, AllNodesLostAndStarted) {
+  run_cluster();
+  for (auto& node : cluster().nodes()) node->kill_everything();
+  cluster().start_all();
+  expect_recovered();
+  expect_no_split();
+}
+
+// Writes a row that no replica receives: their WAL receivers are frozen before it, and killed once
+// the primary is gone, so that what the kernel holds for them is lost as on a cut wire.
+TEST_F(Faults, AnOldPrimaryWithDivergedHistoryRejoins) {
+  run_cluster();
+  ASSERT_TRUE(cluster().sql("create table marks (what text)"));
+  ASSERT_TRUE(cluster().sql("insert into marks values ('kept')"));
+  writer().stop();
+  Node& primary = leader();
+  std::vector<pid_t> receivers;
+  for (auto& node : cluster().nodes()) {
+    if (node.get() == &primary) continue;
+    auto there = [&] {
+      auto rows = ask(node->superuser(), "select count(*) from marks");
+      return rows && rows->at(0).at(0) == "1";
+    };
+    EXPECT_TRUE(eventually(kLong, there));
+    auto rows = ask(node->superuser(), "select pid from pg_stat_wal_receiver");
+    ASSERT_TRUE(rows && rows->size() == 1);
+    receivers.push_back(std::stoi(rows->at(0).at(0)));
+  }
+  kill_pids(receivers, SIGSTOP);
+  ASSERT_TRUE(cluster().sql("insert into marks values ('diverged')"));
+  primary.kill_everything();
+  kill_pids(receivers, SIGKILL);
+  ASSERT_TRUE(cluster().wait_primary(kLong, &primary));
+  ASSERT_TRUE(cluster().sql("insert into marks values ('after')"));
+  primary.start();
+  EXPECT_TRUE(cluster().wait_healthy(kLong));
+  EXPECT_EQ(primary.role(), "standby");
+  EXPECT_TRUE(eventually(kLong, [&] {
+    auto rows = ask(primary.superuser(), "select string_agg(what, ' ' order by what) from marks");
+    return rows && rows->at(0).at(0) == "after kept";
+  }));
+  expect_no_split();
+}
+
+}  // namespace
+}  // namespace pgsteady::testing
