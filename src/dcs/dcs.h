@@ -49,7 +49,7 @@ struct LeaseRemaining {
   std::int64_t id = 0;
   std::int64_t remaining_seconds = 0;  // rounded down by etcd; -1: the lease is gone
   std::int64_t granted_seconds = 0;
-  std::uint64_t term = 0;              // raft term of the answer
+  std::uint64_t term = 0;                             // raft term of the answer
   std::chrono::nanoseconds sent_at{}, received_at{};  // boottime
 };
 
@@ -59,7 +59,8 @@ class Dcs {
 
   // All keys below the prefix, linearizable.
   virtual void read(std::chrono::milliseconds limit, Callback<Snapshot> done) = 0;
-  virtual void commit(const Txn& txn, std::chrono::milliseconds limit, Callback<TxnResult> done) = 0;
+  virtual void commit(const Txn& txn, std::chrono::milliseconds limit,
+                      Callback<TxnResult> done) = 0;
   virtual void grant_lease(std::chrono::seconds ttl, std::chrono::milliseconds limit,
                            Callback<LeaseGrant> done) = 0;
   virtual void revoke_lease(std::int64_t id, std::chrono::milliseconds limit,
@@ -67,8 +68,9 @@ class Dcs {
   // How long a lease would live without renewal. Costs etcd no raft proposal.
   virtual void lease_remaining(std::int64_t id, std::chrono::milliseconds limit,
                                Callback<LeaseRemaining> done) = 0;
-  // From now on `changed` is run (through Post) each time that something below the prefix changed or
-  // may have changed (watch lost, compacted, resumed). It carries no data: read() tells the truth.
+  // From now on `changed` is run (through Post) each time that something below the prefix changed
+  // or may have changed (watch lost, compacted, resumed). It carries no data: read() tells the
+  // truth.
   virtual void watch(std::function<void()> changed) = 0;
 };
 

@@ -21,10 +21,10 @@ namespace pgsteady::dcs {
 struct RenewalReport {
   lease::Renewal::State state = lease::Renewal::State::none;
   std::int64_t lease = 0;
-  std::optional<lease::Epoch> epoch;          // the held key
-  std::optional<lease::Instant> counted;      // send time of the last counted renewal
-  std::optional<lease::Instant> held_until;   // the deadline, with a held key
-  std::chrono::nanoseconds latency{};         // of the last counted renewal: send to proof
+  std::optional<lease::Epoch> epoch;         // the held key
+  std::optional<lease::Instant> counted;     // send time of the last counted renewal
+  std::optional<lease::Instant> held_until;  // the deadline, with a held key
+  std::chrono::nanoseconds latency{};        // of the last counted renewal: send to proof
 };
 
 struct RenewerHooks {
