@@ -39,6 +39,24 @@ struct NodeConfig {
   std::string prefix() const { return namespace_ + "/" + scope + "/"; }  // "/service/demo/"
 };
 
+// What a command needs that only asks etcd: scope, namespace and where etcd is.
+struct ClientConfig {
+  std::string scope;  // may be empty
+  std::string namespace_ = "/service";
+  Etcd etcd;  // endpoints may be empty
+
+  std::string prefix_of(const std::string& cluster) const {
+    return namespace_ + "/" + cluster + "/";
+  }
+};
+
+// Of a node's file or a patronictl.yaml; an empty path means the environment alone. Other keys than
+// those are passed over.
+Result<ClientConfig> load_client(const std::string& path,
+                                 const std::vector<std::string>& environment);
+// "etcd3://host:port,...", "https://host:port", "host:port,host:port": all that --dcs-url may be.
+Result<Etcd> etcd_of_url(const std::string& url);
+
 // Reads, merges, checks. The error lists every finding, one a line, "file:line: key: what was
 // wrong, what was expected". `environment` as of environ, so that tests need none of their own.
 Result<NodeConfig> load(const std::string& path, const std::vector<std::string>& environment);

@@ -1,42 +1,19 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "config/config.h"
 #include "config/environment.h"
+#include "config/etcd_section.h"
 #include "config/known_keys.h"
 #include "config/places.h"
 #include "config/section.h"
 #include "config/server_section.h"
+#include "config/yaml_file.h"
 #include "config/yaml_values.h"
 
 namespace pgsteady::config {
 namespace {
-
-constexpr std::uintmax_t kMaxFileBytes = 1 << 20;
-
-Result<std::string> read_file(const std::string& path) {
-  std::error_code error;
-  auto size = std::filesystem::file_size(path, error);
-  if (error) {
-    auto kind =
-        error == std::errc::no_such_file_or_directory ? ErrorKind::not_found : ErrorKind::refused;
-    return fail(kind, fmt::format("{}: cannot read the configuration: {}", path, error.message()));
-  }
-  if (size > kMaxFileBytes) {
-    return fail(ErrorKind::refused, fmt::format("{}: {} bytes are no configuration", path, size));
-  }
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream content;
-  if (!file || (size > 0 && !(content << file.rdbuf()))) {
-    return fail(ErrorKind::refused,
-                fmt::format("{}: cannot read the configuration: permission denied", path),
-                "it must be readable by the user who runs pgsteady");
-  }
-  return content.str();
-}
 
 std::string plain_name(Section& top, const std::string& key) {
   auto value = top.text_or(key, "");
@@ -46,13 +23,6 @@ std::string plain_name(Section& top, const std::string& key) {
     top.error(key, fmt::format("'{}' holds a slash, quote or tab, expected a name", value));
   }
   return value;
-}
-
-std::string read_namespace(Section& top) {
-  auto value = top.text_or("namespace", "service");
-  while (value.starts_with('/')) value.erase(0, 1);
-  while (value.ends_with('/')) value.pop_back();
-  return value.empty() ? "" : "/" + value;
 }
 
 bool is_wildcard(const std::string& host) {
@@ -76,72 +46,6 @@ void read_restapi(Section section, RestApi& restapi) {
     }
   }
   section.check_unread(known_in_restapi());
-}
-
-// host, hosts, url: what the environment sets hides all of what the file says.
-std::vector<std::string> etcd_addresses(Section& section) {
-  bool outside =
-      section.overridden("host") || section.overridden("hosts") || section.overridden("url");
-  std::vector<std::string> found;
-  for (const char* key : {"hosts", "host", "url"}) {
-    bool counts = !outside || section.overridden(key);
-    auto values = counts ? section.texts(key) : std::vector<std::string>{};
-    section.mark_read(key);
-    if (found.empty()) found = std::move(values);
-  }
-  return found;
-}
-
-void add_endpoint(Section& section, std::string address, Etcd& etcd) {
-  if (auto scheme = address.find("://"); scheme != std::string::npos) {
-    auto name = address.substr(0, scheme);
-    if (name != "http" && name != "https") {
-      section.error("url", fmt::format("protocol '{}', expected http or https", name));
-    }
-    etcd.tls = etcd.tls || name == "https";
-    address.erase(0, scheme + 3);
-    while (address.ends_with('/')) address.pop_back();
-  }
-  auto parsed = parse_host_port(address, 2379);
-  if (!parsed) {
-    section.error("hosts", fmt::format("'{}' is no address, expected host:port", address));
-    return;
-  }
-  bool v6 = parsed->host.find(':') != std::string::npos;
-  etcd.endpoints.push_back(
-      fmt::format("{}{}{}:{}", v6 ? "[" : "", parsed->host, v6 ? "]" : "", parsed->port));
-}
-
-void read_etcd(Section section, Etcd& etcd) {
-  auto protocol = section.text_or("protocol", "http");
-  if (protocol != "http" && protocol != "https") {
-    section.error("protocol", fmt::format("'{}', expected http or https", protocol));
-  }
-  etcd.tls = protocol == "https";
-  for (auto& address : etcd_addresses(section)) add_endpoint(section, std::move(address), etcd);
-  if (etcd.endpoints.empty()) {
-    section.error("hosts", "missing, expected etcd's addresses as host:port (or host, or url)");
-  }
-  etcd.ca_file = section.text_or("cacert", "");
-  etcd.cert_file = section.text_or("cert", "");
-  etcd.key_file = section.text_or("key", "");
-  etcd.username = section.text_or("username", "");
-  etcd.password = section.text_or("password", "");
-  if (!etcd.cert_file.empty() != !etcd.key_file.empty()) {
-    section.error("cert", "cert and key belong together, one of them is missing");
-  }
-  section.check_unread(known_in_etcd());
-}
-
-Section etcd_section(Section& top, const Overrides& overrides, Findings& findings) {
-  if (top.has("etcd") && !top.has("etcd3")) {
-    top.warning("etcd", "read as etcd3: pgsteady speaks etcd's v3 protocol only");
-    top.mark_read("etcd3");
-    return Section(top.node("etcd"), "etcd3", overrides, findings);
-  }
-  if (top.has("etcd")) top.warning("etcd", "passed over, etcd3 is given too");
-  top.mark_read("etcd");
-  return top.section("etcd3");
 }
 
 void read_dcs(Section& bootstrap, NodeConfig& config) {
@@ -227,7 +131,11 @@ void read_everything(const YAML::Node& root, const std::vector<std::string>& env
   config.name = plain_name(top, "name");
   config.namespace_ = read_namespace(top);
   read_restapi(top.section("restapi"), config.restapi);
-  read_etcd(etcd_section(top, overrides, findings), config.etcd);
+  auto etcd = etcd_section(top, overrides, findings);
+  read_etcd(etcd, config.etcd);
+  if (config.etcd.endpoints.empty()) {
+    etcd.error("hosts", "missing, expected etcd's addresses as host:port (or host, or url)");
+  }
   read_postgresql(top.section("postgresql"), config.server);
   auto bootstrap = top.section("bootstrap");
   read_bootstrap(bootstrap, config.server);
@@ -248,32 +156,30 @@ void read_everything(const YAML::Node& root, const std::vector<std::string>& env
   config.server.name = config.name;
 }
 
-std::string joined(const std::vector<std::string>& lines) {
-  std::string text;
-  for (const auto& line : lines) text += (text.empty() ? "" : "\n") + line;
-  return text;
-}
-
 }  // namespace
 
+Result<ClientConfig> load_client(const std::string& path,
+                                 const std::vector<std::string>& environment) {
+  ClientConfig config;
+  auto findings = read_yaml(path, [&](const YAML::Node& root, Findings& found) {
+    auto overrides = overrides_from(environment, found);
+    Section top(root, "", overrides, found);
+    config.scope = top.text_or("scope", "");
+    config.namespace_ = read_namespace(top);
+    read_etcd(etcd_section(top, overrides, found), config.etcd);
+  });
+  if (!findings) return tl::unexpected(findings.error());
+  return config;
+}
+
 Result<NodeConfig> load(const std::string& path, const std::vector<std::string>& environment) {
-  auto content = read_file(path);
-  if (!content) return tl::unexpected(content.error());
   NodeConfig config;
   config.path = path;
-  Findings findings;
-  findings.file = path;
-  try {
-    auto root = YAML::Load(*content);
-    read_everything(root, environment, findings, config);
-  } catch (const YAML::Exception& error) {
-    auto line = error.mark.is_null() ? "" : fmt::format(":{}", error.mark.line + 1);
-    findings.errors.push_back(fmt::format("{}{}: not readable as YAML: {}", path, line, error.msg));
-  } catch (const std::exception& error) {
-    findings.errors.push_back(fmt::format("{}: not readable: {}", path, error.what()));
-  }
-  if (!findings.errors.empty()) return fail(ErrorKind::refused, joined(findings.errors));
-  config.warnings = std::move(findings.warnings);
+  auto findings = read_yaml(path, [&](const YAML::Node& root, Findings& found) {
+    read_everything(root, environment, found, config);
+  });
+  if (!findings) return tl::unexpected(findings.error());
+  config.warnings = std::move(findings->warnings);
   return config;
 }
 

@@ -212,6 +212,27 @@ TEST_F(Load, EtcdIsAnAliasAndUrlsCarryTheProtocol) {
   EXPECT_THAT(config->warnings, Contains(HasSubstr("etcd: read as etcd3")));
 }
 
+TEST_F(Load, ClientsNeedLittle) {
+  std::ofstream(directory_ + "/ctl.yaml") << "etcd3: {hosts: [a:1]}\nnamespace: x\nctl: {}\n";
+  auto config = load_client(directory_ + "/ctl.yaml", {"PATRONI_SCOPE=demo"});
+  ASSERT_TRUE(config) << config.error().text();
+  EXPECT_EQ(config->prefix_of(config->scope), "/x/demo/");
+  EXPECT_THAT(config->etcd.endpoints, ElementsAre("a:1"));
+  config = load_client("", {"PATRONI_ETCD3_HOST=b:2"});
+  ASSERT_TRUE(config) << config.error().text();
+  EXPECT_THAT(config->etcd.endpoints, ElementsAre("b:2"));
+  EXPECT_EQ(config->prefix_of("s"), "/service/s/");
+  EXPECT_EQ(load_client("/nowhere", {}).error().kind, ErrorKind::not_found);
+}
+
+TEST(EtcdOfUrl, TakesWhatPatronictlTakes) {
+  EXPECT_THAT(etcd_of_url("etcd3://h:1")->endpoints, ElementsAre("h:1"));
+  EXPECT_THAT(etcd_of_url("a, b:5")->endpoints, ElementsAre("a:2379", "b:5"));
+  EXPECT_TRUE(etcd_of_url("https://a")->tls);
+  EXPECT_FALSE(etcd_of_url("zk://a"));
+  EXPECT_FALSE(etcd_of_url(""));
+}
+
 TEST_F(Load, RefusesWhatIsNoConfiguration) {
   EXPECT_EQ(load("/nowhere/node.yml", {}).error().kind, ErrorKind::not_found);
   EXPECT_THAT(errors("a: [1\nb: }"), HasSubstr("not readable as YAML"));
