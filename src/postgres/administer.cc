@@ -77,8 +77,9 @@ std::string grants_for_rewind(const std::string& user) {
   return text;
 }
 
+// Beside what all our sessions leave unlogged: statements here hold passwords' verifiers.
 constexpr char kQuiet[] =
-    "-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic "
+    "-c log_min_error_statement=panic "
     "-c log_min_duration_sample=-1 -c log_transaction_sample_rate=0";
 
 bool is_address(const std::string& host) {

@@ -137,6 +137,20 @@ std::string joined(const std::vector<std::string>& parts) {
   return result;
 }
 
+// Ours first, then the configured ones; twice the same would keep the server from starting.
+std::string socket_directories(const std::string& own, std::string_view configured) {
+  std::vector<std::string> all = {own};
+  while (!configured.empty()) {
+    const auto comma = configured.find(',');
+    auto one = configured.substr(0, comma);
+    configured = comma == std::string_view::npos ? "" : configured.substr(comma + 1);
+    while (one.starts_with(' ')) one.remove_prefix(1);
+    while (one.ends_with(' ') || one.ends_with('/')) one.remove_suffix(1);
+    if (!one.empty() && std::find(all.begin(), all.end(), one) == all.end()) all.emplace_back(one);
+  }
+  return joined(all);
+}
+
 void set_replication(Parameters& result, const ServerSettings& settings,
                      const Replication& replication) {
   result["recovery_target_timeline"] = "latest";
@@ -208,7 +222,7 @@ Parameters file_parameters(const ServerSettings& settings, const boost::json::ob
   }
   for (const auto& [name, value] : forced_parameters(settings, cluster)) result[name] = value;
   auto& sockets = result["unix_socket_directories"];
-  sockets = settings.unix_socket_dir + (sockets.empty() ? "" : ",") + sockets;
+  sockets = socket_directories(settings.unix_socket_dir, sockets);
   set_replication(result, settings, replication);
   return result;
 }
@@ -219,6 +233,18 @@ std::string postgresql_conf(const Parameters& parameters) {
     text += fmt::format("{} = {}\n", name, guc_literal(value));
   }
   return text;
+}
+
+std::string without_reserved(const std::string& auto_conf) {
+  std::string result;
+  for (std::size_t at = 0; at < auto_conf.size();) {
+    const auto end = std::min(auto_conf.find('\n', at), auto_conf.size() - 1) + 1;
+    const auto line = auto_conf.substr(at, end - at);
+    const auto name = lower(line.substr(0, line.find_first_of(" =\t")));
+    if (!reserved().contains(name)) result += line;
+    at = end;
+  }
+  return result;
 }
 
 std::string pg_hba_conf(const ServerSettings& settings, const boost::json::object& cluster,

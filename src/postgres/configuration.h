@@ -34,6 +34,10 @@ Parameters file_parameters(const ServerSettings& settings, const boost::json::ob
                            const Replication& replication, std::vector<std::string>& warnings);
 std::string postgresql_conf(const Parameters& parameters);
 
+// postgresql.auto.conf without what is ours to set: ALTER SYSTEM would win over our file, and a
+// standby would stream from elsewhere.
+std::string without_reserved(const std::string& auto_conf);
+
 // `os_user` is the agent's and the server's system user; empty when it has no name.
 std::string pg_hba_conf(const ServerSettings& settings, const boost::json::object& cluster,
                         const std::string& os_user);

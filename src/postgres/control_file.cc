@@ -65,6 +65,7 @@ constexpr char kState[] = "Database cluster state";
 constexpr char kTimeline[] = "Latest checkpoint's TimeLineID";
 constexpr char kCheckpoint[] = "Latest checkpoint location";
 constexpr char kMinRecovery[] = "Minimum recovery ending location";
+constexpr char kHints[] = "wal_log_hints setting";
 constexpr char kChecksums[] = "Data page checksum version";
 
 }  // namespace
@@ -86,9 +87,13 @@ Result<ControlFile> parse_control_data(const std::string& output) {
   if (fields.text(kState).empty()) return wrong(kState, "");
   if (*timeline > UINT32_MAX) return wrong(kTimeline, fields.text(kTimeline));
   const auto checksums = fields.text(kChecksums);
-  return ControlFile{
-      SystemId{*system}, fields.text(kState), static_cast<Timeline>(*timeline),
-      *checkpoint,       *recovery,           !checksums.empty() && checksums != "0"};
+  return ControlFile{SystemId{*system},
+                     fields.text(kState),
+                     static_cast<Timeline>(*timeline),
+                     *checkpoint,
+                     *recovery,
+                     !checksums.empty() && checksums != "0",
+                     fields.text(kHints) == "on"};
 }
 
 std::map<std::string, long> settings_in_control_data(const std::string& output) {

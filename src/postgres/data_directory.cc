@@ -1,10 +1,11 @@
 // The data directory as a whole: what it is, and emptying it without losing the only copy of WAL.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <filesystem>
-#include <fstream>
 
 #include "base/log.h"
 #include "postgres/control_file.h"
@@ -57,6 +58,10 @@ std::error_code move_file(const fs::path& from, const fs::path& to) {
   if (error != std::errc::cross_device_link) return error;
   error.clear();
   fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
+  if (error) return error;
+  const int fd = ::open(to.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || ::fsync(fd) != 0) error.assign(errno, std::generic_category());
+  if (fd >= 0) ::close(fd);
   return error;
 }
 
@@ -73,7 +78,9 @@ void remove_content(const fs::path& directory, std::error_code& error) {
 // Tablespaces and a pg_wal elsewhere: what stands behind the links is this server's too.
 void remove_behind_links(const fs::path& data, std::error_code& error) {
   std::error_code none;
-  if (fs::is_symlink(data / "pg_wal", none)) remove_content(fs::canonical(data / "pg_wal"), error);
+  if (fs::is_symlink(data / "pg_wal", none) && fs::is_directory(data / "pg_wal", none)) {
+    remove_content(fs::canonical(data / "pg_wal", none), error);
+  }
   for (fs::directory_iterator it(data / "pg_tblspc", none), end; !none && it != end;
        it.increment(none)) {
     if (!it->is_symlink(none)) continue;
@@ -133,7 +140,7 @@ bool Server::Impl::server_process_alive() const {
   return fs::equivalent(place, settings.data_dir, error);
 }
 
-Result<void> Server::Impl::keep_wal(const std::string& why) const {
+Result<void> Server::Impl::keep_wal(const std::string& why, bool move) const {
   const auto output = read_control_data(settings.bin_dir, settings.data_dir);
   const auto found = output ? parse_control_data(*output) : tl::unexpected(output.error());
   if (!found) return {};  // an interrupted clone: it has nothing of its own
@@ -156,7 +163,12 @@ Result<void> Server::Impl::keep_wal(const std::string& why) const {
       ++dropped;
       continue;
     }
-    error = move_file(file.path, parent / name / file.path.filename());
+    const auto kept = parent / name / file.path.filename();
+    if (move) {
+      error = move_file(file.path, kept);
+    } else {
+      fs::copy_file(file.path, kept, fs::copy_options::overwrite_existing, error);
+    }
     if (error) {
       return fail(ErrorKind::retry,
                   fmt::format("cannot keep {}: {}", file.path.string(), error.message()));
@@ -170,6 +182,10 @@ Result<void> Server::Impl::keep_wal(const std::string& why) const {
   return {};
 }
 
+Result<void> Server::keep_diverged_wal(const std::string& why) const {
+  return impl_->keep_wal(why, false);
+}
+
 Result<void> Server::clear_data_directory(const std::string& why) {
   const auto& data = impl_->settings.data_dir;
   if (impl_->server_process_alive()) {
@@ -178,7 +194,7 @@ Result<void> Server::clear_data_directory(const std::string& why) {
   }
   if (look_at_data_directory() == DataDirectory::empty) return {};
   impl_->watch.close();
-  if (auto kept = impl_->keep_wal(why); !kept) return kept;
+  if (auto kept = impl_->keep_wal(why, true); !kept) return kept;
   log_warning("removing the content of {}: {}", data, why);
   std::error_code error;
   // First of all what makes it look like a database: a crash from here on leaves it broken.

@@ -25,7 +25,8 @@ class Server::Impl {
   std::string local_conninfo(const std::string& more = {}) const;
   Result<void> keep_original_conf() const;
   bool server_process_alive() const;  // postmaster.pid names a live process
-  Result<void> keep_wal(const std::string& why) const;
+  // Into state_dir/diverged; `move` when the data directory is given up, else copies.
+  Result<void> keep_wal(const std::string& why, bool move) const;
 
   // --- changing (administer.cc) ------------------------------------------------------------------
   awaitable<Result<void>> create_role(Connection& connection, Credentials user, std::string options,

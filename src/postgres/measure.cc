@@ -124,11 +124,13 @@ std::string Server::Impl::local_conninfo(const std::string& more) const {
                    {"gssencmode", "disable"},
                    {"client_encoding", "UTF8"},
                    {"application_name", "pgsteady"},
-                   // Nothing of a database's own may step between us and pg_catalog, and nothing
-                   // may wait for a synchronous standby.
+                   // Nothing of a database's own may step between us and pg_catalog, no setting of
+                   // a role may end our sessions, and nothing may wait for a synchronous standby.
                    {"options",
                     "-c search_path=pg_catalog -c TimeZone=UTC -c DateStyle=ISO "
-                    "-c synchronous_commit=local " +
+                    "-c synchronous_commit=local -c statement_timeout=0 "
+                    "-c idle_session_timeout=0 -c default_transaction_read_only=off "
+                    "-c log_statement=none -c log_min_duration_statement=-1 " +
                         more}});
 }
 
@@ -165,7 +167,7 @@ awaitable<bool> Server::Impl::connect(LocalServer& result, Deadline deadline) {
   const auto pid = first_line(in_data("postmaster.pid"));
   if (pid != postmaster) forget_process();
   postmaster = pid;
-  auto opened = co_await watch.open(local_conninfo("-c log_statement=none"), deadline);
+  auto opened = co_await watch.open(local_conninfo(), deadline);
   if (!opened) {
     failed(result, opened.error(), watch.timed_out());
     co_return false;

@@ -19,6 +19,7 @@ namespace pgsteady::pg {
 namespace {
 
 constexpr std::size_t kHostsLimit = 32;
+constexpr std::size_t kWarningsLimit = 256;
 constexpr std::chrono::seconds kControlDataLimit{5};
 
 std::string name_of_os_user() {
@@ -98,6 +99,15 @@ Result<bool> write_signals(const std::string& data_dir, bool as_standby) {
   return *recovery || *standby;
 }
 
+Result<bool> clean_auto_conf(const std::string& path) {
+  const auto text = read_file(path);
+  if (!text) return false;
+  const auto clean = without_reserved(*text);
+  if (clean == *text) return false;
+  log_warning("removing from {} what ALTER SYSTEM set there and pgsteady sets itself", path);
+  return write_if_changed(path, clean, 0600);
+}
+
 }  // namespace
 
 Result<bool> Server::write_configuration(const boost::json::object& cluster_postgresql,
@@ -109,6 +119,7 @@ Result<bool> Server::write_configuration(const boost::json::object& cluster_post
   const auto parameters =
       file_parameters(settings, cluster_postgresql, {as_standby, upstream}, warnings);
   for (const auto& warning : warnings) {
+    if (impl_->warned.size() > kWarningsLimit) impl_->warned.clear();
     if (impl_->warned.insert(warning).second) log_warning("{}", warning);
   }
   if (auto kept = impl_->keep_original_conf(); !kept) return tl::unexpected(kept.error());
@@ -127,7 +138,9 @@ Result<bool> Server::write_configuration(const boost::json::object& cluster_post
       {"pg_hba.conf", pg_hba_conf(settings, cluster_postgresql, impl_->os_user)},
       {"postgresql.conf", postgresql_conf(parameters)},
   };
-  bool changed = false;
+  auto cleaned = clean_auto_conf(impl_->in_data("postgresql.auto.conf"));
+  if (!cleaned) return cleaned;
+  bool changed = *cleaned;
   for (const auto& [name, content] : files) {
     auto written = write_if_changed(impl_->in_data(name), content, 0600);
     if (!written) return written;

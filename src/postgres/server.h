@@ -62,6 +62,8 @@ class Server {
   // Moves aside or removes the data directory's content so that a clone can start. Refuses while a
   // postmaster runs there. WAL that only this node has is kept under state_dir/diverged first.
   Result<void> clear_data_directory(const std::string& why);
+  // Copies that WAL to the same place, before a rewind changes the directory.
+  Result<void> keep_diverged_wal(const std::string& why) const;
   // Triggers promotion: writes the promote file. The caller then sends SIGUSR1 to the postmaster,
   // and repeats both while the server stays in recovery.
   Result<void> write_promote_file() const;
