@@ -1,5 +1,5 @@
-// What the agent shows to the outside: one immutable value, replaced by the loop after each turn and
-// read by the REST threads. The board is the only thing they share.
+// What the agent shows to the outside: one immutable value, replaced by the loop after each turn
+// and read by the REST threads. The board is the only thing they share.
 #pragma once
 
 #include <chrono>
@@ -24,18 +24,18 @@ struct NodeStatus {
   bool has_lock = false;          // holds the leader key and its deadline has not passed
   bool cluster_unlocked = false;  // nobody holds the leader key
   bool dcs_reachable = false;
-  ClusterView cluster;            // as last read
+  ClusterView cluster;  // as last read
   LocalServer server;
   Tags tags;
   std::chrono::nanoseconds loop_ran_at{};  // boottime of the loop's last turn
   std::chrono::nanoseconds ttl{};
   WallTime dcs_last_seen{};
-  std::optional<std::chrono::nanoseconds> deadline;          // boottime; primaries only
+  std::optional<std::chrono::nanoseconds> deadline;  // boottime; primaries only
   std::optional<std::chrono::nanoseconds> renewal_latency;
   std::uint64_t fence_events = 0;
-  std::chrono::nanoseconds decision_time{};                  // of the last decide()
-  // For a race: this node saw the leader key gone (leader key's mod revision as last seen), its WAL
-  // receiver has ended since, and this is how far it got. Absent while any of that does not hold.
+  std::chrono::nanoseconds decision_time{};  // of the last decide()
+  // For a race: a read at this etcd revision found no leader key, the WAL receiver has ended since,
+  // and this is how far it got. Absent while any of that does not hold.
   struct RaceFigure {
     std::int64_t gone_leader_revision = 0;
     Timeline timeline = 0;

@@ -50,6 +50,7 @@ Message message_of(const Header& header, std::string text) {
   message.job = header.job;
   message.epoch = {header.lease, header.mod_revision};
   message.deadline = lease::Instant(lease::Duration(header.deadline_ns));
+  message.ttl = lease::Duration(header.ttl_ns);
   message.text = std::move(text);
   return message;
 }

@@ -33,6 +33,7 @@ struct Message {
   std::int64_t job = 0;
   lease::Epoch epoch;       // armed one; invalid when unarmed
   lease::Instant deadline;  // of the armed epoch; of the stop's limit for `stop`
+  lease::Duration ttl{};    // that the epoch was armed with
   std::string text;
 };
 

@@ -129,6 +129,7 @@ std::string make_packet(const lease::Notice& notice, lease::Instant now) {
   header.lease = notice.epoch.lease;
   header.mod_revision = notice.epoch.mod_revision;
   header.deadline_ns = notice.deadline.time_since_epoch().count();
+  header.ttl_ns = notice.ttl.count();
   header.code = notice.code;
   header.job = notice.job;
   header.fenced = notice.fenced ? 1 : 0;

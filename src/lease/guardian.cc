@@ -72,7 +72,7 @@ Instant Guardian::next_wake() const {
   if (ending_ == Ending::finishing && agent_ != Agent::none && agent_ != Agent::killed) {
     at(agent_exit_by_);
   }
-  if (over) at(exit_by_);
+  if (over) at(all_gone() ? Instant::min() : exit_by_);
   return wake;
 }
 
@@ -266,7 +266,7 @@ void Guardian::check_ending(Instant now, Actions& out) {
   }
   bool agent_alive = agent_ == Agent::starting || agent_ == Agent::talking;
   if (agent_alive && now >= agent_exit_by_) kill_agent("it did not exit after it finished", out);
-  bool clean = phase_ == ServerPhase::none && agent_ == Agent::none && jobs_.empty();
+  bool clean = all_gone();
   if (!clean && now < exit_by_) return;
   out.push_back({.kind = Action::Kind::exit,
                  .code = exit_code_,
@@ -415,6 +415,10 @@ void Guardian::signal_server(const Request& request, Actions& out) {
   out.push_back({.kind = Action::Kind::pass_signal, .signal = request.signal});
 }
 
+bool Guardian::all_gone() const {
+  return phase_ == ServerPhase::none && agent_ == Agent::none && jobs_.empty();
+}
+
 bool Guardian::job_of_former_agent() const {
   for (const auto& [id, job] : jobs_) {
     if (job.generation != generation_) return true;
@@ -492,6 +496,7 @@ void Guardian::tell(Notice notice, Actions& out) {
   if (armed_) {
     notice.epoch = *armed_;
     notice.deadline = deadline_;
+    notice.ttl = ttl_;
   }
   out.push_back({.kind = Action::Kind::send, .notice = std::move(notice)});
 }

@@ -83,6 +83,7 @@ struct Notice {
   bool as_primary = false;
   Epoch epoch;  // the armed one; invalid when unarmed
   Instant deadline;
+  Duration ttl{};  // that the epoch was armed with
 };
 
 struct Action {
@@ -194,6 +195,7 @@ class Guardian {
   void ask_to_stop(StopMode mode, Instant limit, Actions& out);
   void kill_agent(std::string why, Actions& out);
   void wind_up(Ending ending, int code, Instant now, Actions& out);
+  bool all_gone() const;
   bool job_of_former_agent() const;
   void send(Notice::Kind kind, Actions& out);
   void send(Notice notice, Actions& out);

@@ -1,0 +1,202 @@
+// Carrying a decision out: each action hands something to etcd, to the renewal thread, to the
+// guardian, or starts a job. None of them waits.
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <csignal>
+
+#include "agent/loop.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace pgsteady::agent {
+namespace asio = boost::asio;
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr auto kCallLimit = milliseconds(1500);
+
+// False: said and refused; the rest of the decision is void.
+bool accepted(const Result<void>& result, const char* what) {
+  if (!result) log_error("{}: {}", what, result.error().text());
+  return result.has_value();
+}
+
+// The lease that a transaction's operations hang on.
+std::int64_t lease_of(const Txn& txn) {
+  for (const auto& operation : txn.operations) {
+    if (operation.lease != 0) return operation.lease;
+  }
+  return 0;
+}
+
+}  // namespace
+
+void Loop::carry_out(std::vector<core::Action> actions) {
+  for (const auto& action : actions) {
+    if (exit_code_ || !std::visit([this](const auto& a) { return act(a); }, action)) return;
+  }
+}
+
+bool Loop::act(const core::GrantLease& a) {
+  seen_.lease_request = true;
+  auto ttl = std::chrono::ceil<seconds>(a.ttl);
+  dcs_->grant_lease(ttl, kCallLimit, [this](Result<dcs::LeaseGrant> grant) {
+    seen_.lease_request = false;
+    if (grant) {
+      seen_.lease = {lease::Renewal::State::alive, grant->id, grant->ttl, {}, {}};
+      renewer_->adopt(grant->id, grant->ttl, lease::Instant(grant->sent_at));
+    } else if (seen_.dcs.reachable) {
+      log_warning("cannot get a lease: {}", grant.error().text());
+    }
+    wake();
+  });
+  return true;
+}
+
+bool Loop::act(const core::AdoptLease& a) {
+  seen_.lease = {lease::Renewal::State::alive, a.lease, a.ttl, {}, {}};
+  renewer_->adopt(a.lease, a.ttl, a.counted);
+  if (state_.lock) armed_revision_ = state_.lock->mod_revision;
+  guard_acked_ns_ = boottime_now().count();
+  return true;
+}
+
+bool Loop::act(const core::DropLease& a) {
+  if (a.revoke && seen_.lease.lease != 0) {
+    dcs_->revoke_lease(seen_.lease.lease, milliseconds(300), [](Result<std::int64_t>) {});
+  }
+  renewer_->drop();
+  seen_.lease = {};
+  wake();
+  return true;
+}
+
+bool Loop::act(const core::HoldKey& a) {
+  renewer_->hold(a.epoch);
+  return true;
+}
+
+bool Loop::act(const core::LetGo&) {
+  armed_revision_ = 0;
+  renewer_->let_go();
+  return true;
+}
+
+bool Loop::act(const core::Transact& a) {
+  seen_.transactions.push_back(a.kind);
+  auto lease = lease_of(a.txn);
+  auto kind = a.kind;
+  dcs_->commit(a.txn, kCallLimit, [this, kind, lease](Result<TxnResult> result) {
+    std::erase(seen_.transactions, kind);
+    core::TxnEnd end{kind, result.has_value(), false, false, 0, lease};
+    if (result) {
+      end.succeeded = result->succeeded;
+      end.revision = result->revision;
+    } else {
+      end.lease_gone = result.error().kind == ErrorKind::not_found;
+      log_warning("a transaction on etcd failed: {}", result.error().text());
+    }
+    seen_.txn_ends.push_back(end);
+    wake();
+    read_dcs();
+  });
+  return true;
+}
+
+bool Loop::act(const core::Arm& a) {
+  armed_revision_ = a.epoch.mod_revision;
+  guard_acked_ns_ = boottime_now().count();
+  return accepted(guard_->arm(a.epoch, a.deadline, a.ttl), "cannot arm the guardian");
+}
+
+bool Loop::act(const core::Fence& a) {
+  log_warning("fencing PostgreSQL: {}", a.why);
+  armed_revision_ = 0;
+  return accepted(guard_->fence(), "cannot fence");
+}
+
+bool Loop::act(const core::PollLease& a) {
+  dcs_->lease_remaining(a.lease, milliseconds(500), [this](Result<dcs::LeaseRemaining> found) {
+    if (!found) return;
+    seen_.polls.push_back({found->id, found->remaining_seconds, found->granted_seconds, found->term,
+                           lease::Instant(found->sent_at), lease::Instant(found->received_at)});
+    // Only a lease that runs out needs a decision soon; the next turn sees the others.
+    if (std::chrono::seconds(found->remaining_seconds + 2) < seen_.lease.ttl) wake();
+  });
+  return true;
+}
+
+bool Loop::act(const core::AskPeers& a) {
+  seen_.peers_asked = true;
+  asio::co_spawn(io_, ask_peers(a.members), asio::detached);
+  return true;
+}
+
+bool Loop::act(const core::RunInitdb&) {
+  return start_job(core::JobKind::initdb, initdb());
+}
+
+bool Loop::act(const core::Clone& a) {
+  return start_job(core::JobKind::clone, clone(a.from));
+}
+
+bool Loop::act(const core::Rewind& a) {
+  return start_job(core::JobKind::rewind, rewind(a.from));
+}
+
+bool Loop::act(const core::StartServer& a) {
+  // Preconditions again, with the clock of now: an armed primary, or a standby.
+  if (a.as_primary && (!state_.lock || seen_.guard.armed != *state_.lock)) return false;
+  return start_job(core::JobKind::start, start_server(a));
+}
+
+bool Loop::act(const core::StopServer& a) {
+  return start_job(core::JobKind::stop, stop_server(a));
+}
+
+bool Loop::act(const core::Promote& a) {
+  if (seen_.guard.armed != a.epoch || seen_.guard.deadline <= lease::Instant(boottime_now())) {
+    return false;
+  }
+  return start_job(core::JobKind::promote, promote(a.epoch));
+}
+
+bool Loop::act(const core::Reconfigure& a) {
+  return start_job(core::JobKind::reconfigure, reconfigure(a.upstream));
+}
+
+bool Loop::act(const core::CreateUsers&) {
+  return start_job(core::JobKind::create_users, create_users());
+}
+
+bool Loop::act(const core::ClearMarker&) {
+  bool done = accepted(server_.clear_job_marker(), "cannot clear the job's marker");
+  seen_.interrupted_job = server_.interrupted_job();
+  return done;
+}
+
+bool Loop::act(const core::Checkpoint&) {
+  asio::co_spawn(io_, checkpoint(), asio::detached);
+  return true;
+}
+
+bool Loop::act(const core::SyncSlots& a) {
+  asio::co_spawn(io_, sync_slots(a.members), asio::detached);
+  return true;
+}
+
+bool Loop::act(const core::CancelJob&) {
+  cancel_job_.emit(asio::cancellation_type::terminal);
+  return true;
+}
+
+bool Loop::act(const core::Finish& a) {
+  log_info("{}", a.message);
+  (void)guard_->finished(a.exit_code);
+  exit_code_ = a.exit_code;
+  return true;
+}
+
+}  // namespace pgsteady::agent

@@ -1,0 +1,23 @@
+#include "agent/agent.h"
+
+#include "agent/loop.h"
+#include "base/log.h"
+
+namespace pgsteady::agent {
+
+int run_agent(const config::NodeConfig& config, StatusBoard& board) {
+  auto guard = guard::Client::from_environment();
+  if (!guard) {
+    log_error("{}", guard.error().text());
+    return 1;
+  }
+  Loop loop(config, std::move(*guard), board);
+  return loop.run();
+}
+
+void give_up(int exit_code) {
+  auto guard = guard::Client::from_environment();
+  if (guard) (void)(*guard)->finished(exit_code);
+}
+
+}  // namespace pgsteady::agent

@@ -1,0 +1,275 @@
+// The jobs that change the server. One runs at a time; each is a coroutine that checks what it
+// waits for and ends by itself. A cancelled job ends at its next wait.
+#include <sys/wait.h>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <csignal>
+#include <fstream>
+
+#include "agent/loop.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace pgsteady::agent {
+namespace asio = boost::asio;
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr auto kLookAgain = milliseconds(10);
+constexpr auto kPromoteAgain = milliseconds(100);
+constexpr auto kPromoteLimit = seconds(60);
+constexpr auto kRewindLimit = seconds(3600);
+constexpr auto kCloneLimit = std::chrono::hours(24);
+constexpr auto kCheckpointOfLeader = seconds(30);
+constexpr auto kProgress = seconds(5);
+
+tl::unexpected<Error> failed(std::string message) {
+  return fail(ErrorKind::retry, std::move(message));
+}
+
+std::string describe_status(int status) {
+  if (WIFEXITED(status)) return fmt::format("exit code {}", WEXITSTATUS(status));
+  return fmt::format("signal {}", WTERMSIG(status));
+}
+
+// The last lines of a program's output; \r starts a line anew, as progress displays do.
+std::vector<std::string> last_lines(const std::string& path, std::size_t count) {
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  auto size = file ? static_cast<std::streamoff>(file.tellg()) : std::streamoff(0);
+  file.seekg(std::max<std::streamoff>(0, size - 4096));
+  std::vector<std::string> lines(1);
+  for (char c; file.get(c);) {
+    if (c != '\n' && c != '\r') {
+      lines.back() += c;
+    } else if (!lines.back().empty()) {
+      lines.emplace_back();
+    }
+  }
+  if (lines.back().empty()) lines.pop_back();
+  if (lines.size() > count) lines.erase(lines.begin(), lines.end() - static_cast<long>(count));
+  return lines;
+}
+
+}  // namespace
+
+bool Loop::start_job(core::JobKind kind, awaitable<Result<std::string>> job) {
+  if (seen_.job) return false;
+  seen_.job = kind;
+  asio::co_spawn(io_, run_job(kind, std::move(job)),
+                 asio::bind_cancellation_slot(cancel_job_.slot(), asio::detached));
+  return true;
+}
+
+awaitable<void> Loop::run_job(core::JobKind kind, awaitable<Result<std::string>> job) {
+  Result<std::string> result = failed("cancelled");
+  try {
+    result = co_await std::move(job);
+  } catch (const std::exception& e) {
+    result = failed(e.what());
+  }
+  seen_.job.reset();
+  seen_.interrupted_job = server_.interrupted_job();
+  seen_.job_ends.push_back({kind, result.has_value(), result ? *result : result.error().text()});
+  seen_.server.control.reset();
+  measure();
+  wake();
+}
+
+// A cancelled wait throws, which ends the job.
+awaitable<void> Loop::sleep(milliseconds duration) {
+  asio::steady_timer timer(io_, duration);
+  co_await timer.async_wait(asio::use_awaitable);
+}
+
+pg::Upstream Loop::upstream(const core::UpstreamMember& member) const {
+  return {member.name, member.address, seen_.dcs.cluster.settings().use_slots};
+}
+
+awaitable<Result<std::string>> Loop::run_program(std::string what, pg::Command command,
+                                                 seconds limit) {
+  auto id = next_program_++;
+  auto output = config_.server.state_dir + "/" + what + ".log";
+  auto sent = guard_->run_job(id, {command.argv, command.environment}, output, limit);
+  if (!sent) co_return tl::unexpected(sent.error());
+  auto said_at = boottime_now();
+  std::string said;
+  while (!program_ends_.count(id)) {
+    try {
+      co_await sleep(kLookAgain);
+    } catch (const std::exception&) {
+      (void)guard_->kill_job(id);
+      throw;
+    }
+    if (boottime_now() - said_at < kProgress) continue;
+    said_at = boottime_now();
+    auto lines = last_lines(output, 1);
+    if (!lines.empty() && lines.front() != said) log_info("{}: {}", what, said = lines.front());
+  }
+  auto status = program_ends_[id];
+  program_ends_.erase(id);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) co_return output;
+  std::string message = fmt::format("{} ended with {}", what, describe_status(status));
+  for (const auto& line : last_lines(output, 5)) message += "\n  " + line;
+  co_return fail(ErrorKind::retry, message, "see " + output);
+}
+
+awaitable<Result<std::string>> Loop::initdb() {
+  auto marked = server_.set_job_marker("initdb");
+  if (!marked) co_return tl::unexpected(marked.error());
+  if (server_.look_at_data_directory() != DataDirectory::empty) {
+    auto cleared = server_.clear_data_directory("an unfinished initdb");
+    if (!cleared) co_return tl::unexpected(cleared.error());
+  }
+  co_return co_await run_program("initdb", server_.initdb_command(), seconds(300));
+}
+
+awaitable<Result<std::string>> Loop::clone(core::UpstreamMember from) {
+  auto marked = server_.set_job_marker("clone");
+  if (!marked) co_return tl::unexpected(marked.error());
+  if (server_.look_at_data_directory() != DataDirectory::empty) {
+    auto cleared = server_.clear_data_directory("cloning from " + from.name);
+    if (!cleared) co_return tl::unexpected(cleared.error());
+  }
+  auto written = server_.write_pgpass({from.address});
+  if (!written) co_return tl::unexpected(written.error());
+  auto done = co_await run_program("pg_basebackup", server_.basebackup_command(upstream(from)),
+                                   kCloneLimit);
+  if (!done) co_return done;
+  co_return from.name;
+}
+
+awaitable<Result<std::string>> Loop::rewind(core::UpstreamMember from) {
+  auto written = server_.write_pgpass({from.address});
+  if (!written) co_return tl::unexpected(written.error());
+  // pg_rewind reads the leader's control file, which tells the new timeline after a checkpoint
+  // only.
+  const auto* leader = seen_.dcs.cluster.member(from.name);
+  Timeline wanted = leader ? leader->timeline : 0;
+  auto give_up_at = boottime_now() + kCheckpointOfLeader;
+  for (;;) {
+    auto timeline = co_await server_.control_timeline_of(upstream(from), seconds(3));
+    if (timeline && *timeline >= wanted) break;
+    if (boottime_now() > give_up_at) {
+      co_return failed(timeline ? "the leader has made no checkpoint since its promotion"
+                                : timeline.error().text());
+    }
+    co_await sleep(milliseconds(200));
+  }
+  auto kept = server_.keep_diverged_wal("rewind from " + from.name);
+  if (!kept) co_return tl::unexpected(kept.error());
+  auto marked = server_.set_job_marker("rewind");
+  if (!marked) co_return tl::unexpected(marked.error());
+  auto done =
+      co_await run_program("pg_rewind", server_.rewind_command(upstream(from)), kRewindLimit);
+  if (!done) co_return done;
+  for (const auto& line : last_lines(*done, 1)) log_info("pg_rewind: {}", line);
+  co_return from.name;
+}
+
+awaitable<Result<std::string>> Loop::start_server(core::StartServer how) {
+  std::optional<pg::Upstream> from;
+  if (how.upstream) from = upstream(*how.upstream);
+  const auto& settings = seen_.dcs.cluster.settings();
+  auto written = server_.write_configuration(settings.postgresql, !how.as_primary, from);
+  if (!written) co_return tl::unexpected(written.error());
+  if (how.upstream) {
+    auto pgpass = server_.write_pgpass({how.upstream->address});
+    if (!pgpass) co_return tl::unexpected(pgpass.error());
+  }
+  auto command = server_.start_command();
+  seen_.server.state = ServerState::starting;
+  auto sent = guard_->start_server({command.argv, command.environment}, how.as_primary);
+  if (!sent) co_return tl::unexpected(sent.error());
+  auto started_by = boottime_now() + seconds(5);
+  while (server_gone() && boottime_now() < started_by) co_await sleep(milliseconds(2));
+  measure();
+  while (seen_.guard.phase == core::ServerPhase::running) {
+    if (seen_.server.state == ServerState::running) co_return "running";
+    co_await sleep(kLookAgain);
+  }
+  co_return failed("it ended while it started; see its log in " + config_.server.state_dir +
+                   "/log");
+}
+
+awaitable<Result<std::string>> Loop::stop_server(core::StopServer how) {
+  auto give_up_at = boottime_now() + how.limit;
+  if (how.checkpoint_first) {
+    // Done while clients still write, so that the shutdown's own checkpoint has little left to do.
+    auto limit = std::chrono::duration_cast<milliseconds>(how.limit) * 2 / 5;
+    auto done = co_await server_.checkpoint(limit);
+    if (!done) log_warning("no checkpoint before the shutdown: {}", done.error().message);
+  }
+  auto mode =
+      how.mode == core::StopServer::Mode::fast ? guard::StopMode::fast : guard::StopMode::immediate;
+  auto left = std::max<std::chrono::nanoseconds>(give_up_at - boottime_now(), milliseconds(200));
+  auto sent = guard_->stop_server(mode, left);
+  if (!sent) co_return tl::unexpected(sent.error());
+  while (!server_gone()) co_await sleep(milliseconds(5));
+  co_return "stopped";
+}
+
+awaitable<Result<std::string>> Loop::promote(lease::Epoch epoch) {
+  auto give_up_at = boottime_now() + kPromoteLimit;
+  auto again_at = boottime_now();
+  while (boottime_now() < give_up_at) {
+    if (seen_.guard.phase != core::ServerPhase::running)
+      co_return failed("PostgreSQL is not running");
+    if (!state_.lock || *state_.lock != epoch)
+      co_return failed("the lock was lost before promotion");
+    if (seen_.server.is_primary()) co_return "promoted";
+    // A promotion right after the old primary's end may be overheard; it is asked for again.
+    if (boottime_now() >= again_at) {
+      again_at = boottime_now() + kPromoteAgain;
+      auto written = server_.write_promote_file();
+      if (!written) co_return tl::unexpected(written.error());
+      (void)guard_->signal_server(SIGUSR1);
+    }
+    measure();
+    co_await sleep(kLookAgain);
+  }
+  co_return failed("PostgreSQL did not end its recovery");
+}
+
+awaitable<Result<std::string>> Loop::reconfigure(std::optional<core::UpstreamMember> member) {
+  std::optional<pg::Upstream> from;
+  if (member) from = upstream(*member);
+  if (member) {
+    auto written = server_.write_pgpass({member->address});
+    if (!written) co_return tl::unexpected(written.error());
+  }
+  bool standby = seen_.server.in_recovery;
+  const auto& settings = seen_.dcs.cluster.settings();
+  auto changed = server_.write_configuration(settings.postgresql, standby, from);
+  if (!changed) co_return tl::unexpected(changed.error());
+  if (*changed) {
+    auto sent = guard_->signal_server(SIGHUP);
+    if (!sent) co_return tl::unexpected(sent.error());
+    co_await sleep(milliseconds(20));
+  }
+  co_return "reloaded";
+}
+
+awaitable<Result<std::string>> Loop::create_users() {
+  auto done = co_await server_.create_users(seconds(10));
+  if (!done) co_return tl::unexpected(done.error());
+  co_return "created";
+}
+
+awaitable<void> Loop::checkpoint() {
+  auto done = co_await server_.checkpoint(seconds(300));
+  if (!done) log_warning("checkpoint after promotion: {}", done.error().message);
+  measure();
+}
+
+awaitable<void> Loop::sync_slots(std::vector<MemberName> members) {
+  auto done = co_await server_.sync_slots(members, seconds(10));
+  if (!done) log_warning("replication slots: {}", done.error().message);
+}
+
+}  // namespace pgsteady::agent

@@ -1,0 +1,273 @@
+#include "agent/loop.h"
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace pgsteady::agent {
+namespace asio = boost::asio;
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+using std::chrono::seconds;
+
+constexpr auto kHeartbeat = milliseconds(250);
+constexpr auto kRepeatReason = seconds(10);  // a reason that stays the same is logged again
+constexpr char kVersion[] = "4.1.4";         // what peers and patronictl branch on
+
+lease::Instant boot_now() {
+  return lease::Instant(boottime_now());
+}
+
+core::Identity identity(const config::NodeConfig& config) {
+  core::Identity self;
+  self.name = config.name;
+  const auto& server = config.server;
+  auto host = [](const HostPort& address) {
+    if (address.host.find(':') == std::string::npos) {
+      return fmt::format("{}:{}", address.host, address.port);
+    }
+    return fmt::format("[{}]:{}", address.host, address.port);
+  };
+  self.connect = server.connect;
+  self.conn_url = fmt::format("postgres://{}/postgres", host(server.connect));
+  self.api_url = fmt::format("http://{}/patroni", host(config.restapi.connect));
+  self.version = kVersion;
+  self.tags = config.tags;
+  self.bootstrap_config = boost::json::serialize(config.bootstrap_dcs);
+  return self;
+}
+
+dcs::Options dcs_options(const config::NodeConfig& config) {
+  const auto& etcd = config.etcd;
+  return {etcd.endpoints, config.prefix(), etcd.tls,      etcd.ca_file,
+          etcd.cert_file, etcd.key_file,   etcd.username, etcd.password};
+}
+
+core::ServerPhase phase_of(guard::ServerPhase phase) {
+  return static_cast<core::ServerPhase>(phase);
+}
+
+LogLevel level_of(core::Reason::Level level) {
+  return static_cast<LogLevel>(level);
+}
+
+}  // namespace
+
+Loop::Loop(const config::NodeConfig& config, std::unique_ptr<guard::Client> guard,
+           StatusBoard& board)
+    : config_(config),
+      board_(board),
+      guard_(std::move(guard)),
+      guard_reader_(io_, guard_->fd()),
+      timer_(io_),
+      tick_timer_(io_),
+      server_(io_, config.server),
+      self_(identity(config)) {
+  auto post = [this](std::function<void()> f) { asio::post(io_, std::move(f)); };
+  dcs_ = dcs::make_etcd(dcs_options(config), post);
+  start_renewer();
+}
+
+Loop::~Loop() {
+  renewer_.reset();
+  dcs_.reset();
+  guard_reader_.release();  // the client closes it
+}
+
+void Loop::start_renewer() {
+  dcs::RenewerHooks hooks;
+  // Only an epoch that decide() has armed is extended, straight from the renewal thread, so that
+  // neither a slow decision nor a busy loop costs a renewal.
+  hooks.extend = [this](const lease::Epoch& epoch, lease::Instant deadline, lease::Duration ttl) {
+    if (armed_revision_.load() == epoch.mod_revision) (void)guard_->arm(epoch, deadline, ttl);
+  };
+  hooks.may_renew = [this] {
+    auto oldest = boottime_now().count() - patience_ns_.load();
+    return turned_at_ns_.load() > oldest &&
+           (armed_revision_.load() == 0 || guard_acked_ns_.load() > oldest);
+  };
+  hooks.report = [this](const dcs::RenewalReport& report) { on_renewal(report); };
+  auto post = [this](std::function<void()> f) { asio::post(io_, std::move(f)); };
+  renewer_ = dcs::make_renewer(dcs_options(config_), config_.name, std::move(hooks), post);
+}
+
+int Loop::run() {
+  patience_ns_ = nanoseconds(seconds(2)).count();
+  turned_at_ns_ = boottime_now().count();
+  seen_.interrupted_job = server_.interrupted_job();
+  asio::co_spawn(io_, heartbeat(), asio::detached);
+  asio::co_spawn(io_, listen_to_guardian(), asio::detached);
+  asio::co_spawn(io_, tick(), asio::detached);
+  dcs_->watch([this] { read_dcs(); });
+  while (!exit_code_ && io_.run_one() > 0) {
+  }
+  return exit_code_.value_or(1);
+}
+
+void Loop::wake() {
+  if (turn_due_) return;
+  turn_due_ = true;
+  asio::post(io_, [this] { turn(); });
+}
+
+void Loop::turn() {
+  turn_due_ = false;
+  if (!guard_known_ || exit_code_) return;
+  core::Time now{boot_now(), std::chrono::system_clock::now()};
+  auto decision = core::decide(state_, self_, seen_, now);
+  seen_.txn_ends.clear();
+  seen_.job_ends.clear();
+  seen_.polls.clear();
+  state_ = std::move(decision.state);
+  if (!state_.lock) armed_revision_ = 0;
+  patience_ns_ = nanoseconds(std::max<nanoseconds>(seconds(1), seen_.lease.ttl * 2 / 5)).count();
+  log_reasons(decision);
+  show(decision);
+  carry_out(std::move(decision.actions));
+  if (decision.measure_now) measure();
+  arm_timer(std::max(decision.next_wake, now.boot + milliseconds(5)));
+}
+
+// A steady reason is repeated every ten seconds; what is new is said at once.
+void Loop::log_reasons(const core::Decision& decision) {
+  auto now = boot_now();
+  std::erase_if(said_, [&](const auto& entry) { return now - entry.second > kRepeatReason; });
+  for (const auto& reason : decision.reasons) {
+    auto shape = reason.text;  // figures that change every turn make no new reason
+    std::erase_if(shape, [](unsigned char c) { return std::isdigit(c) || c == '.'; });
+    if (said_.size() > 200 || !said_.emplace(shape, now).second) continue;
+    log_line(level_of(reason.level), reason.text);
+  }
+  if (seen_.dcs.cluster.problems == problems_said_) return;
+  problems_said_ = seen_.dcs.cluster.problems;
+  for (const auto& problem : problems_said_) log_warning("in etcd: {}", problem);
+}
+
+void Loop::show(const core::Decision& decision) {
+  NodeStatus status;
+  status.scope = config_.scope;
+  status.name = config_.name;
+  status.version = PGSTEADY_VERSION;
+  status.state = decision.member_state;
+  auto now = boot_now();
+  status.has_lock = state_.lock && seen_.guard.armed == *state_.lock && seen_.guard.deadline > now;
+  status.cluster_unlocked = seen_.dcs.read_at && !seen_.dcs.cluster.leader;
+  status.dcs_reachable = seen_.dcs.reachable;
+  status.cluster = seen_.dcs.cluster;
+  status.server = seen_.server;
+  status.tags = config_.tags;
+  status.loop_ran_at = now.time_since_epoch();
+  status.ttl = seen_.lease.ttl.count() ? seen_.lease.ttl : status.cluster.settings().ttl;
+  status.dcs_last_seen = dcs_last_seen_;
+  if (status.has_lock) status.deadline = seen_.guard.deadline.time_since_epoch();
+  status.renewal_latency = renewal_latency_;
+  status.fence_events = fence_events_;
+  if (decision.leaderless_revision) {
+    status.race = {*decision.leaderless_revision, seen_.server.timeline, seen_.server.last_lsn()};
+  }
+  status.decision_time = boottime_now() - now.time_since_epoch();
+  board_.publish(std::move(status));
+}
+
+void Loop::arm_timer(lease::Instant when) {
+  next_turn_ = when;
+  timer_.expires_after(std::max<nanoseconds>(when - boot_now(), nanoseconds(0)));
+  timer_.async_wait([this](boost::system::error_code error) {
+    if (!error) wake();
+  });
+}
+
+// Signs of life: for the renewal thread that this loop turns, for the guardian that we are there.
+awaitable<void> Loop::heartbeat() {
+  asio::steady_timer timer(io_);
+  boost::system::error_code error;
+  for (int beat = 0;; ++beat) {
+    turned_at_ns_ = boottime_now().count();
+    if (beat % 4 == 0) (void)guard_->alive();
+    timer.expires_after(kHeartbeat);
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
+  }
+}
+
+awaitable<void> Loop::listen_to_guardian() {
+  boost::system::error_code error;
+  for (;;) {
+    auto message = guard_->receive();
+    if (!message) {
+      log_error("the guardian is gone: {}", message.error().message);
+      exit_code_ = 1;
+      co_return;
+    }
+    if (*message) {
+      on_message(**message);
+      continue;
+    }
+    co_await guard_reader_.async_wait(asio::posix::stream_descriptor::wait_read,
+                                      asio::redirect_error(asio::use_awaitable, error));
+    if (error) co_return;
+  }
+}
+
+void Loop::on_message(const guard::Message& message) {
+  using guard::Kind;
+  seen_.guard = {phase_of(message.phase), message.as_primary, message.epoch, message.deadline,
+                 message.ttl};
+  guard_known_ = true;
+  switch (message.kind) {
+    case Kind::armed:
+      guard_acked_ns_ = boottime_now().count();
+      break;
+    case Kind::refused:
+      log_warning("the guardian refused: {}", message.text);
+      break;
+    case Kind::server_exited:
+      if (message.fenced) {
+        ++fence_events_;
+        log_warning("the guardian fenced PostgreSQL: it is killed and reaped");
+      } else {
+        log_info("PostgreSQL has ended (wait status {})", message.code);
+      }
+      seen_.server.state = ServerState::stopped;
+      seen_.server.control.reset();
+      measure();
+      break;
+    case Kind::job_exited:
+      program_ends_[message.job] = message.code;
+      return;
+    case Kind::stop:
+      log_info("asked to stop");
+      seen_.stop_by = message.deadline;
+      break;
+    default:
+      break;
+  }
+  // An extension that is in force changes nothing that a decision waits for.
+  bool routine = message.kind == Kind::armed && state_.lock && message.epoch == *state_.lock &&
+                 board_.read()->has_lock;
+  if (!routine) wake();
+}
+
+void Loop::on_renewal(const dcs::RenewalReport& report) {
+  auto& lease = seen_.lease;
+  bool first = report.state != lease.state || report.lease != lease.lease ||
+               report.epoch != lease.epoch ||
+               report.held_until.has_value() != lease.held_until.has_value();
+  if (report.lease == lease.lease || report.lease == 0) {
+    lease.state = report.state;
+    lease.epoch = report.epoch;
+    lease.held_until = report.held_until;
+  }
+  if (report.latency.count() > 0) renewal_latency_ = report.latency;
+  if (first) wake();
+}
+
+}  // namespace pgsteady::agent

@@ -1,0 +1,146 @@
+// The loop's insides, private to agent/. Everything here runs on the loop's thread, but for what is
+// said to be atomic. observe.cc fills `seen_`, loop.cc decides, act.cc carries out, jobs.cc holds
+// the jobs that change the server.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/status.h"
+#include "config/config.h"
+#include "core/decide.h"
+#include "dcs/dcs.h"
+#include "dcs/renewer.h"
+#include "guard/client.h"
+#include "postgres/server.h"
+
+namespace pgsteady::agent {
+
+using boost::asio::awaitable;
+
+class Loop {
+ public:
+  Loop(const config::NodeConfig& config, std::unique_ptr<guard::Client> guard, StatusBoard& board);
+  ~Loop();
+
+  int run();  // until Finish
+
+ private:
+  // --- loop.cc: deciding
+  // ---------------------------------------------------------------------------
+  void start_renewer();
+  void wake();  // decide soon; many wakes make one turn
+  void turn();
+  void log_reasons(const core::Decision& decision);
+  void show(const core::Decision& decision);
+  void arm_timer(lease::Instant when);
+  awaitable<void> heartbeat();
+  awaitable<void> listen_to_guardian();
+  void on_message(const guard::Message& message);
+  void on_renewal(const dcs::RenewalReport& report);
+
+  // --- observe.cc: finding out
+  // ---------------------------------------------------------------------
+  awaitable<void> tick();  // reads etcd and measures the server once per loop_wait
+  void read_dcs();
+  void measure();
+  awaitable<void> measure_once();
+  awaitable<void> ask_peers(std::vector<MemberName> members);
+  awaitable<void> ask_peer(MemberName name, HostPort address,
+                           std::shared_ptr<core::PeerRound> round,
+                           std::shared_ptr<std::size_t> left);
+
+  // --- act.cc: carrying out
+  // ------------------------------------------------------------------------
+  void carry_out(std::vector<core::Action> actions);
+  bool act(const core::GrantLease& a);
+  bool act(const core::AdoptLease& a);
+  bool act(const core::DropLease& a);
+  bool act(const core::HoldKey& a);
+  bool act(const core::LetGo& a);
+  bool act(const core::Transact& a);
+  bool act(const core::Arm& a);
+  bool act(const core::Fence& a);
+  bool act(const core::PollLease& a);
+  bool act(const core::AskPeers& a);
+  bool act(const core::RunInitdb& a);
+  bool act(const core::Clone& a);
+  bool act(const core::Rewind& a);
+  bool act(const core::StartServer& a);
+  bool act(const core::StopServer& a);
+  bool act(const core::Promote& a);
+  bool act(const core::Reconfigure& a);
+  bool act(const core::CreateUsers& a);
+  bool act(const core::ClearMarker& a);
+  bool act(const core::Checkpoint& a);
+  bool act(const core::SyncSlots& a);
+  bool act(const core::CancelJob& a);
+  bool act(const core::Finish& a);
+
+  // --- jobs.cc: what changes the server, one at a time
+  // -----------------------------------------------
+  bool start_job(core::JobKind kind, awaitable<Result<std::string>> job);
+  awaitable<void> run_job(core::JobKind kind, awaitable<Result<std::string>> job);
+  awaitable<Result<std::string>> initdb();
+  awaitable<Result<std::string>> clone(core::UpstreamMember from);
+  awaitable<Result<std::string>> rewind(core::UpstreamMember from);
+  awaitable<Result<std::string>> start_server(core::StartServer how);
+  awaitable<Result<std::string>> stop_server(core::StopServer how);
+  awaitable<Result<std::string>> promote(lease::Epoch epoch);
+  awaitable<Result<std::string>> reconfigure(std::optional<core::UpstreamMember> upstream);
+  awaitable<Result<std::string>> create_users();
+  awaitable<void> checkpoint();
+  awaitable<void> sync_slots(std::vector<MemberName> members);
+  // Runs a program under the guardian and waits for its end; logs its output's last line now and
+  // then, and the end of the output when it fails.
+  awaitable<Result<std::string>> run_program(std::string what, pg::Command command,
+                                             std::chrono::seconds limit);
+  awaitable<void> sleep(std::chrono::milliseconds duration);
+  pg::Upstream upstream(const core::UpstreamMember& member) const;
+  bool server_gone() const { return seen_.guard.phase == core::ServerPhase::none; }
+
+  const config::NodeConfig& config_;
+  StatusBoard& board_;
+  boost::asio::io_context io_;
+  std::unique_ptr<guard::Client> guard_;
+  boost::asio::posix::stream_descriptor guard_reader_;
+  boost::asio::steady_timer timer_;  // the decision's next_wake
+  boost::asio::steady_timer tick_timer_;
+  pg::Server server_;
+  std::unique_ptr<dcs::Dcs> dcs_;
+  std::unique_ptr<dcs::Renewer> renewer_;
+
+  core::Identity self_;
+  core::State state_;
+  core::Observation seen_;
+  bool guard_known_ = false;  // its first status has come
+  bool turn_due_ = false;
+  bool reading_ = false, read_again_ = false;
+  bool measuring_ = false, measure_again_ = false, look_due_ = false;
+  lease::Instant next_turn_;
+  WallTime dcs_last_seen_{};
+  std::optional<std::chrono::nanoseconds> renewal_latency_;
+  std::uint64_t fence_events_ = 0;
+  std::map<std::string, lease::Instant> said_;  // when each reason was logged last
+  std::vector<std::string> problems_said_;
+  std::optional<int> exit_code_;
+  boost::asio::cancellation_signal cancel_job_;
+  std::int64_t next_program_ = 1;
+  std::map<std::int64_t, int> program_ends_;  // wait statuses that were reported
+
+  // Shared with the renewal thread:
+  std::atomic<std::int64_t> turned_at_ns_{0};    // boottime of the heartbeat's last beat
+  std::atomic<std::int64_t> guard_acked_ns_{0};  // boottime of the guardian's last answer to an arm
+  std::atomic<std::int64_t> armed_revision_{0};  // the epoch that decide() armed; 0: none
+  std::atomic<std::int64_t> patience_ns_{0};     // how old those signs of life may be
+};
+
+}  // namespace pgsteady::agent

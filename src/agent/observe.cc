@@ -1,0 +1,134 @@
+// Finding out: etcd, the local server, the peers.
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "agent/loop.h"
+#include "agent/peer.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/client.h"
+
+namespace pgsteady::agent {
+namespace asio = boost::asio;
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr auto kReadLimit = milliseconds(1000);
+constexpr auto kMeasureLimit = milliseconds(2000);
+constexpr auto kPeerLimit = milliseconds(300);
+constexpr auto kStartingPause = milliseconds(20);  // between looks at a server that starts up
+
+core::PeerFigure figure_of(const MemberName& name, const Result<http::Response>& answer) {
+  core::PeerFigure figure;
+  figure.name = name;
+  if (!answer) return figure;
+  auto status = parse_patroni(answer->body);
+  if (!status) return figure;
+  figure.answered = true;
+  figure.running = status->running();
+  figure.primary = status->is_primary();
+  figure.nofailover = status->tags.nofailover();
+  figure.timeline = status->timeline;
+  figure.lsn = status->last_lsn().value_or(Lsn{});
+  if (status->race) {
+    figure.leaderless_revision = status->race->gone_leader_revision;
+    figure.timeline = status->race->timeline;
+    figure.lsn = status->race->lsn;
+  }
+  return figure;
+}
+
+}  // namespace
+
+awaitable<void> Loop::tick() {
+  boost::system::error_code error;
+  for (;;) {
+    read_dcs();
+    measure();
+    tick_timer_.expires_after(seen_.dcs.cluster.settings().loop_wait);
+    co_await tick_timer_.async_wait(asio::redirect_error(asio::use_awaitable, error));
+  }
+}
+
+void Loop::read_dcs() {
+  if (reading_) {
+    read_again_ = true;
+    return;
+  }
+  reading_ = true;
+  dcs_->read(kReadLimit, [this](Result<dcs::Snapshot> snapshot) {
+    reading_ = false;
+    if (snapshot) {
+      seen_.dcs.reachable = true;
+      seen_.dcs.read_at = lease::Instant(snapshot->sent_at);
+      seen_.dcs.cluster = parse_cluster(snapshot->keys, snapshot->revision);
+      dcs_last_seen_ = std::chrono::system_clock::now();
+    } else {
+      if (seen_.dcs.reachable) log_warning("cannot read from etcd: {}", snapshot.error().text());
+      seen_.dcs.reachable = false;
+    }
+    wake();
+    if (std::exchange(read_again_, false)) read_dcs();
+  });
+}
+
+void Loop::measure() {
+  if (measuring_) {
+    measure_again_ = true;
+    return;
+  }
+  measuring_ = true;
+  asio::co_spawn(io_, measure_once(), asio::detached);
+}
+
+awaitable<void> Loop::measure_once() {
+  bool alive = seen_.guard.phase == core::ServerPhase::running ||
+               seen_.guard.phase == core::ServerPhase::stopping;
+  auto found = co_await server_.measure(alive, kMeasureLimit);
+  measuring_ = false;
+  // A server that ended while it was measured is measured again.
+  bool outdated = alive && seen_.guard.phase == core::ServerPhase::none;
+  if (!outdated) {
+    seen_.server = std::move(found);
+    seen_.interrupted_job = server_.interrupted_job();
+    wake();
+  }
+  if (std::exchange(measure_again_, false) || outdated) {
+    measure();
+  } else if (alive && seen_.server.state == ServerState::starting && !look_due_) {
+    look_due_ = true;
+    co_await sleep(kStartingPause);
+    look_due_ = false;
+    measure();
+  }
+}
+
+awaitable<void> Loop::ask_peers(std::vector<MemberName> members) {
+  auto round = std::make_shared<core::PeerRound>();
+  round->asked_at = lease::Instant(boottime_now());
+  auto left = std::make_shared<std::size_t>(0);
+  for (const auto& name : members) {
+    const auto* member = seen_.dcs.cluster.member(name);
+    auto address = member ? host_port_of_url(member->api_url) : HostPort{};
+    if (!address || address->host.empty()) continue;
+    ++*left;
+    asio::co_spawn(io_, ask_peer(name, *address, round, left), asio::detached);
+  }
+  while (*left > 0) co_await sleep(milliseconds(2));
+  seen_.peers = *round;
+  seen_.peers_asked = false;
+  wake();
+}
+
+awaitable<void> Loop::ask_peer(MemberName name, HostPort address,
+                               std::shared_ptr<core::PeerRound> round,
+                               std::shared_ptr<std::size_t> left) {
+  auto answer = co_await http::get(address, "/patroni", kPeerLimit);
+  round->peers.push_back(figure_of(name, answer));
+  --*left;
+}
+
+}  // namespace pgsteady::agent
