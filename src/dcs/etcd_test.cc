@@ -182,6 +182,15 @@ TEST(Etcd, GoesOnToTheNextEndpointWhenTheFirstIsDead) {
   EXPECT_EQ(snapshot->keys.size(), 1u);
 }
 
+TEST(Etcd, TakesNamesAndGoesOnFromOneThatDoesNotResolve) {
+  OneEtcd etcd;
+  Client client({"no-such-host.invalid:2379", fmt::format("localhost:{}", etcd.port)});
+  auto committed = client.commit({{}, {Operation::put("a", "b")}}, 8s);
+  EXPECT_TRUE(committed) << committed.error().text();
+  auto snapshot = client.read(8s);
+  EXPECT_TRUE(snapshot) << snapshot.error().text();
+}
+
 TEST(Etcd, NothingIsAnsweredOnceTheDcsIsGone) {
   OneEtcd etcd;
   Client client({etcd.address()});
@@ -204,6 +213,38 @@ TEST(Etcd, FrozenMemberOfThreeCostsAReadOnlyItsShareOfTheTime) {
     EXPECT_TRUE(snapshot) << snapshot.error().text();
   }
   first.thaw();
+}
+
+TEST(Etcd, WatchMovesAwayFromAFrozenMember) {
+  ThreeEtcds etcds;
+  Client client(etcds.addresses());
+  ASSERT_TRUE(client.put("a", "b"));
+  int changes = 0;
+  client.dcs->watch([&] { ++changes; });
+  ASSERT_TRUE(client.loop.run_until([&] { return changes > 0; }));
+  etcds.members[0]->freeze();  // where the watch is
+  EXPECT_TRUE(client.read(3s));
+  client.loop.run_for(1500ms);
+  int before = changes;
+  etcds.members[1]->ctl({"put", "/service/demo/a", "c"});
+  EXPECT_TRUE(client.loop.run_until([&] { return changes > before; }, 4s));
+  etcds.members[0]->thaw();
+}
+
+TEST(Etcd, WatchAtAMemberWithoutALeaderIsLost) {
+  ThreeEtcds etcds;
+  Client client({etcds.members[0]->address()});
+  int changes = 0;
+  client.dcs->watch([&] { ++changes; });
+  ASSERT_TRUE(client.loop.run_until([&] { return changes > 0; }));
+  client.loop.run_for(300ms);
+  int before = changes;
+  etcds.members[1]->kill_now();
+  etcds.members[2]->kill_now();
+  EXPECT_TRUE(client.loop.run_until([&] { return changes > before; }));
+  auto snapshot = client.read(500ms);
+  ASSERT_FALSE(snapshot);
+  EXPECT_EQ(snapshot.error().kind, ErrorKind::retry) << snapshot.error().text();
 }
 
 }  // namespace
