@@ -57,7 +57,11 @@ TEST_F(Bootstrap, ThreeNodesAgreeOnOnePrimary) {
 TEST_F(Bootstrap, MemberKeysHoldWhatPeersNeedAndNoPassword) {
   run_cluster();
   for (auto& node : cluster().nodes()) {
-    auto member = etcd().get(cluster().key("members/" + node->name));
+    std::string member;
+    eventually(kLong, [&] {
+      member = etcd().get(cluster().key("members/" + node->name));
+      return member.find("\"xlog_location\"") != std::string::npos;
+    });
     for (const char* field :
          {"\"role\"", "\"state\":\"running\"", "\"conn_url\":\"postgres://127.0.0.1:",
           "\"api_url\":\"http://127.0.0.1:", "\"xlog_location\""}) {

@@ -225,8 +225,11 @@ bool Cluster::healthy() {
       "select count(distinct application_name) from pg_stat_replication where state = 'streaming'"
       " and application_name not like '%basebackup%'");
   if (!rows || rows->at(0).at(0) != std::to_string(running - 1)) return false;
-  auto reply = leader->rest("/primary");
-  return reply && reply->status == 200;
+  return std::all_of(nodes_.begin(), nodes_.end(), [&](auto& node) {
+    if (!node->running()) return true;
+    auto reply = node->rest(node.get() == leader ? "/primary" : "/replica");
+    return reply && reply->status == 200;
+  });
 }
 
 bool Cluster::wait_healthy(Millis limit) {

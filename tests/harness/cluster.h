@@ -79,7 +79,7 @@ class Cluster {
   Node& add_node();  // one more, not started
 
   void start_all();  // those that do not run
-  // One primary that REST agrees on, all other running nodes stream from it.
+  // One primary, from which all other running nodes stream; by SQL, and REST agrees.
   bool wait_healthy(Millis limit);
   // The node that accepts writes, by SQL; nullptr when there is none or more than one.
   Node* primary();

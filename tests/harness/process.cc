@@ -133,6 +133,7 @@ static std::vector<std::string> as_server_user(const std::vector<std::string>& a
 
 static std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> result;
+  result.reserve(texts.size() + 1);
   for (auto& text : texts) result.push_back(text.data());
   result.push_back(nullptr);
   return result;

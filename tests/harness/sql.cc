@@ -29,8 +29,10 @@ bool await_result(PGconn* connection, Clock::time_point deadline) {
 
 SqlClient::Rows rows_of(const PGresult* result) {
   SqlClient::Rows rows;
+  const auto width = static_cast<std::size_t>(PQnfields(result));
   for (int row = 0; row < PQntuples(result); ++row) {
     std::vector<std::string> columns;
+    columns.reserve(width);
     for (int i = 0; i < PQnfields(result); ++i) columns.emplace_back(PQgetvalue(result, row, i));
     rows.push_back(std::move(columns));
   }
@@ -73,6 +75,7 @@ std::optional<SqlClient::Rows> SqlClient::query(const std::string& sql,
   const auto deadline = Clock::now() + limit;
   PGconn* connection = connection_.get();
   std::vector<const char*> values;
+  values.reserve(parameters.size());
   for (const auto& parameter : parameters) values.push_back(parameter.c_str());
   std::optional<Rows> rows;
   if (!PQsendQueryParams(connection, sql.c_str(), static_cast<int>(values.size()), nullptr,
