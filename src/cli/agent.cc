@@ -1,0 +1,47 @@
+#include "agent/agent.h"
+
+#include "api/endpoints.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/process_environment.h"
+#include "config/config.h"
+#include "http/server.h"
+
+namespace pgsteady::cli {
+namespace {
+
+// Until the loop's first turn the REST interface tells who this is, and no more.
+void introduce(const config::NodeConfig& config, agent::StatusBoard& board) {
+  agent::NodeStatus status;
+  status.scope = config.scope;
+  status.name = config.name;
+  status.version = PGSTEADY_VERSION;
+  status.tags = config.tags;
+  status.loop_ran_at = boottime_now();
+  status.ttl = DynamicConfig{}.ttl;
+  board.publish(std::move(status));
+}
+
+}  // namespace
+
+int agent(const std::string& config_path) {
+  auto config = config::load(config_path, process_environment());
+  if (!config) return complain(config.error());
+  set_log_level(config->log_level);
+  agent::StatusBoard board;
+  introduce(*config, board);
+  http::ServerOptions options;
+  options.host = config->restapi.listen_host;
+  options.port = config->restapi.listen_port;
+  auto server = http::serve(options, [&board](const http::Request& request) {
+    return api::respond(*board.read(), request, boottime_now());
+  });
+  if (!server) {
+    log_error("restapi: {}", server.error().text());
+    agent::give_up(1);
+    return 1;
+  }
+  return agent::run_agent(*config, board);
+}
+
+}  // namespace pgsteady::cli
