@@ -76,7 +76,10 @@ awaitable<void> Loop::run_job(core::JobKind kind, awaitable<Result<std::string>>
   seen_.job.reset();
   seen_.interrupted_job = server_.interrupted_job();
   seen_.job_ends.push_back({kind, result.has_value(), result ? *result : result.error().text()});
-  seen_.server.control.reset();
+  if (seen_.guard.phase == core::ServerPhase::none) {  // the files may be others than before
+    seen_.server.data = DataDirectory::unknown;
+    seen_.server.control.reset();
+  }
   measure();
   wake();
 }
@@ -141,6 +144,8 @@ awaitable<Result<std::string>> Loop::clone(core::UpstreamMember from) {
   auto done = co_await run_program("pg_basebackup", server_.basebackup_command(upstream(from)),
                                    kCloneLimit);
   if (!done) co_return done;
+  auto whole = server_.clear_job_marker();
+  if (!whole) co_return tl::unexpected(whole.error());
   co_return from.name;
 }
 
@@ -169,6 +174,8 @@ awaitable<Result<std::string>> Loop::rewind(core::UpstreamMember from) {
       co_await run_program("pg_rewind", server_.rewind_command(upstream(from)), kRewindLimit);
   if (!done) co_return done;
   for (const auto& line : last_lines(*done, 1)) log_info("pg_rewind: {}", line);
+  auto whole = server_.clear_job_marker();
+  if (!whole) co_return tl::unexpected(whole.error());
   co_return from.name;
 }
 

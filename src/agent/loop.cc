@@ -21,7 +21,8 @@ using std::chrono::seconds;
 
 constexpr auto kHeartbeat = milliseconds(250);
 constexpr auto kRepeatReason = seconds(10);  // a reason that stays the same is logged again
-constexpr char kVersion[] = "4.1.4";         // what peers and patronictl branch on
+constexpr nanoseconds kUnarmedPatience = seconds(10);  // for the loop of a replica
+constexpr char kVersion[] = "4.1.4";                   // what peers and patronictl branch on
 
 lease::Instant boot_now() {
   return lease::Instant(boottime_now());
@@ -91,9 +92,10 @@ void Loop::start_renewer() {
     if (armed_revision_.load() == epoch.mod_revision) (void)guard_->arm(epoch, deadline, ttl);
   };
   hooks.may_renew = [this] {
-    auto oldest = boottime_now().count() - patience_ns_.load();
-    return turned_at_ns_.load() > oldest &&
-           (armed_revision_.load() == 0 || guard_acked_ns_.load() > oldest);
+    bool armed = armed_revision_.load() != 0;
+    auto now = boottime_now().count();
+    auto oldest = now - (armed ? patience_ns_.load() : kUnarmedPatience.count());
+    return turned_at_ns_.load() > oldest && (!armed || guard_acked_ns_.load() > oldest);
   };
   hooks.report = [this](const dcs::RenewalReport& report) { on_renewal(report); };
   auto post = [this](std::function<void()> f) { asio::post(io_, std::move(f)); };

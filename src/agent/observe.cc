@@ -61,6 +61,7 @@ void Loop::read_dcs() {
   reading_ = true;
   dcs_->read(kReadLimit, [this](Result<dcs::Snapshot> snapshot) {
     reading_ = false;
+    seen_.dcs.asked = true;
     if (snapshot) {
       seen_.dcs.reachable = true;
       seen_.dcs.read_at = lease::Instant(snapshot->sent_at);

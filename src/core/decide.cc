@@ -15,6 +15,7 @@ void apply_rules(Turn& turn) {
   if (rule_stop_requested(turn)) return;
   rule_lease(turn);
   if (rule_has_lock(turn)) return;
+  if (!turn.seen.dcs.asked) return;
   if (!turn.seen.dcs.reachable) return rule_no_dcs(turn);
   if (!turn.fresh()) return;  // our own write is not in what we read yet
   if (rule_foreign_system(turn)) return;

@@ -73,13 +73,11 @@ void absorb_job(Turn& turn, const JobEnd& end) {
       note_end(turn, state.clone, end, "cloning from the leader");
       if (!end.ok) break;
       state.rewind_failed = state.rewound = false;
-      turn.act(ClearMarker{});
       turn.say(fmt::format("bootstrapped from leader '{}'", end.message));
       break;
     case JobKind::rewind:
       note_end(turn, state.rewind, end, "pg_rewind");
       state.rewound = end.ok;
-      if (end.ok) turn.act(ClearMarker{});
       if (!end.ok && state.rewind.failures >= 3) state.rewind_failed = true;
       break;
     case JobKind::start:

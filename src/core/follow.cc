@@ -57,7 +57,8 @@ bool can_rewind(const Turn& turn) {
 void clone(Turn& turn, const UpstreamMember& from) {
   auto& backoff = turn.state.clone;
   if (backoff.waits(turn.now.boot)) return turn.wake_at(backoff.until);
-  if (!leader_serves(turn)) {
+  // Before the cluster has its name, its roles may not be there yet.
+  if (!leader_serves(turn) || !turn.cluster().system_id()) {
     turn.say("waiting for leader to bootstrap");
     return;
   }

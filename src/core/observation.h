@@ -30,6 +30,7 @@ struct Identity {
 };
 
 struct DcsFacts {
+  bool asked = false;                     // a read has ended, one way or the other
   bool reachable = false;                 // the last read was answered in time
   std::optional<lease::Instant> read_at;  // send time of the last read that was answered
   ClusterView cluster;                    // as of that read

@@ -54,7 +54,7 @@ struct Case {
     state.applied_config = 5;
     cluster.members = {member("pg1", "primary", kLease), member("pg2", "replica", 12),
                        member("pg3", "replica", 13)};
-    seen.dcs.reachable = true;
+    seen.dcs.asked = seen.dcs.reachable = true;
     seen.dcs.read_at = at(99990ms);
     seen.lease = {lease::Renewal::State::alive, kLease, 5s, {}, {}};
     seen.server.measured_at = at(99990ms).time_since_epoch();
