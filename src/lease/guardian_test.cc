@@ -586,6 +586,16 @@ TEST(Guardian, StopsTheServerItselfWhenTheAgentDoesNot) {
   EXPECT_EQ(house.count(Do::start_agent), 0u);
 }
 
+TEST(Guardian, WakesAtOnceWhenTheLastOfTheServerIsGone) {
+  auto house = standby();
+  house.run(house.guardian.stop_requested(house.now));
+  house.pass(8500ms);
+  house.run(house.guardian.agent_exited(9, house.now));
+  house.left = 0;
+  house.postmaster_dies();  // no tick follows
+  EXPECT_LE(house.guardian.next_wake(), house.now);
+}
+
 TEST(Guardian, EndsEvenIfSomethingCannotDie) {
   auto house = standby();
   house.run(house.guardian.stop_requested(house.now));

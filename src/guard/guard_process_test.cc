@@ -1,0 +1,265 @@
+// The real guardian with servers that are shell scripts: the protocol and what happens to
+// processes.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+
+#include "base/process.h"
+#include "guard/guardian_harness.h"
+
+namespace pgsteady::guard {
+namespace {
+
+constexpr lease::Epoch kEpoch{77, 10};
+
+Command shell(const std::string& script) {
+  return {{"/bin/sh", "-c", script}, {}};
+}
+
+// A server with processes in its session, in a session of its own, and orphaned ones.
+Command fake_server() {
+  return shell(
+      "sleep 1000 & setsid sleep 1000 & (setsid sh -c 'sleep 1000 & sleep 1000' &) ; "
+      "trap '' INT TERM; while :; do sleep 1000; done");
+}
+
+std::vector<Process> server_processes(RunningGuardian& guardian) {
+  std::vector<Process> found;
+  for (auto& process : descendants(guardian.pid())) {
+    if (process.pid != guardian.agent_pid()) found.push_back(process);
+  }
+  return found;
+}
+
+std::vector<Process> started(RunningGuardian& guardian, const Command& command, bool as_primary) {
+  EXPECT_TRUE(guardian.agent().start_server(command, as_primary));
+  guardian.expect(Kind::server_started);
+  EXPECT_TRUE(eventually([&] { return server_processes(guardian).size() >= 6; }));
+  return server_processes(guardian);
+}
+
+TEST(GuardProcess, KillsEverythingWhenTheDeadlinePassesAndNotBefore) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  guardian.arm(kEpoch, seconds(3));
+  auto processes = started(guardian, fake_server(), true);
+  auto first = now() + seconds(3);
+  while (now() < first + seconds(1)) {
+    guardian.arm(kEpoch, seconds(3));
+    std::this_thread::sleep_for(milliseconds(300));
+  }
+  for (const auto& process : processes) EXPECT_TRUE(exists(process)) << process.command;
+  auto deadline = guardian.arm(kEpoch, seconds(1)).deadline;
+  auto ended = guardian.expect(Kind::server_exited);
+  EXPECT_GE(now(), deadline);
+  EXPECT_TRUE(ended.fenced);
+  EXPECT_EQ(ended.phase, ServerPhase::none);
+  EXPECT_TRUE(none_exists(processes));
+  ASSERT_TRUE(guardian.agent().arm(kEpoch, now() + seconds(1), seconds(5)));
+  EXPECT_EQ(guardian.expect(Kind::refused).code, static_cast<int>(Kind::arm));
+  guardian.arm({78, 11}, seconds(3));
+}
+
+TEST(GuardProcess, RefusesOldEpochsAndFarDeadlines) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  guardian.arm(kEpoch, seconds(60));
+  ASSERT_TRUE(guardian.agent().arm({76, 9}, now() + seconds(1), seconds(5)));
+  EXPECT_EQ(guardian.expect(Kind::refused).text, "a later epoch is armed");
+  ASSERT_TRUE(guardian.agent().arm(kEpoch, now() + seconds(6), seconds(5)));
+  EXPECT_EQ(guardian.expect(Kind::refused).text, "the deadline lies beyond now + ttl");
+}
+
+TEST(GuardProcess, ASupersededAgentIsNotHeard) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  guardian.arm(kEpoch, seconds(60));
+  auto old = guardian.agent_connection();
+  kill(guardian.agent_pid(), SIGKILL);
+  auto status = guardian.next_agent();
+  EXPECT_EQ(status.epoch, kEpoch);
+  auto sent = old->arm({99, 99}, now() + seconds(1), seconds(5));
+  ASSERT_FALSE(sent);
+  EXPECT_EQ(sent.error().kind, ErrorKind::fatal);
+}
+
+TEST(GuardProcess, AFrozenAgentIsReplacedAndTheServerRunsOn) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  guardian.arm(kEpoch, seconds(60));
+  auto processes = started(guardian, fake_server(), true);
+  auto frozen = guardian.agent_pid();
+  kill(frozen, SIGSTOP);
+  // Armed with so long a ttl it may be silent for long; a short one of a new epoch is no matter
+  // here.
+  ASSERT_TRUE(guardian.agent().arm(kEpoch, now() + seconds(1), seconds(3)));
+  auto status = guardian.next_agent();
+  EXPECT_NE(guardian.agent_pid(), frozen);
+  EXPECT_EQ(status.phase, ServerPhase::running);
+  EXPECT_TRUE(status.as_primary);
+  for (const auto& process : processes) EXPECT_TRUE(exists(process)) << process.command;
+}
+
+TEST(GuardProcess, AStopThatIsIgnoredEndsInAKill) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  auto processes = started(guardian, fake_server(), false);
+  ASSERT_TRUE(guardian.agent().stop_server(StopMode::fast, milliseconds(500)));
+  EXPECT_TRUE(guardian.expect(Kind::server_exited).fenced);
+  EXPECT_TRUE(none_exists(processes));
+}
+
+TEST(GuardProcess, FencesOnDemandWithoutAnyoneReadingItsLog) {
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  fcntl(ends[1], F_SETFL, O_NONBLOCK);
+  char fill[4096] = {};
+  while (write(ends[1], fill, sizeof fill) > 0) {
+  }
+  fcntl(ends[1], F_SETFL, 0);
+  RunningGuardian guardian({.standard_error = ends[1]});
+  guardian.next_agent();
+  auto processes = started(guardian, fake_server(), false);
+  ASSERT_TRUE(guardian.agent().fence());
+  guardian.expect(Kind::server_exited);
+  EXPECT_TRUE(none_exists(processes));
+  close(ends[0]);
+  close(ends[1]);
+}
+
+TEST(GuardProcess, TellsOfAServerThatCannotBeRun) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  ASSERT_TRUE(guardian.agent().start_server({{"/no/such/server"}, {}}, false));
+  auto ended = guardian.expect(Kind::server_exited);
+  EXPECT_EQ(WEXITSTATUS(ended.code), 127);
+  EXPECT_FALSE(ended.fenced);
+  EXPECT_TRUE(
+      eventually([&] { return guardian.log().find("/no/such/server") != std::string::npos; }));
+}
+
+TEST(GuardProcess, GivesChildrenTheirEnvironmentAndNoDescriptors) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  auto output = guardian.directory() / "output";
+  auto command = shell("echo $GREETING $PGSTEADY_GUARD_FD; ls /proc/self/fd | tail -n +5; exit 3");
+  command.environment = {"GREETING=hello"};
+  ASSERT_TRUE(guardian.agent().run_job(5, command, output, seconds(30)));
+  auto ended = guardian.expect(Kind::job_exited);
+  EXPECT_EQ(ended.job, 5);
+  EXPECT_EQ(WEXITSTATUS(ended.code), 3);
+  std::ifstream file(output);
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  EXPECT_EQ(text, "hello\n");
+  EXPECT_EQ(std::filesystem::status(output).permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+TEST(GuardProcess, AJobsProcessesEndWithIt) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  auto output = guardian.directory() / "output";
+  ASSERT_TRUE(guardian.agent().run_job(5, shell("sleep 1000 & sleep 1000"), output, seconds(30)));
+  ASSERT_TRUE(eventually([&] { return server_processes(guardian).size() >= 3; }));
+  auto processes = server_processes(guardian);
+  ASSERT_TRUE(guardian.agent().kill_job(5));
+  guardian.expect(Kind::job_exited);
+  EXPECT_TRUE(eventually([&] { return none_exists(processes); }));
+}
+
+TEST(GuardProcess, AKilledServerLeavesRunningJobsAlone) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  auto output = guardian.directory() / "output";
+  ASSERT_TRUE(guardian.agent().run_job(5, shell("sleep 1000; :"), output, seconds(600)));
+  ASSERT_TRUE(eventually([&] { return server_processes(guardian).size() == 2; }));
+  auto job = server_processes(guardian);
+  started(guardian, fake_server(), false);
+  ASSERT_TRUE(guardian.agent().fence());
+  guardian.expect(Kind::server_exited);
+  for (const auto& process : job) EXPECT_TRUE(exists(process)) << process.command;
+}
+
+TEST(GuardProcess, RefusesGarbageAndGoesOn) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  for (std::size_t bytes : {1u, 88u, 500u, 70000u}) {
+    std::string garbage(bytes, '\x5a');
+    ASSERT_GT(send(guardian.agent().fd(), garbage.data(), garbage.size(), 0), 0);
+  }
+  guardian.arm(kEpoch, seconds(60));
+  EXPECT_TRUE(eventually([&] { return guardian.log().find("packet") != std::string::npos; }));
+}
+
+TEST(GuardProcess, HandsOverAtSigtermAndExitsWithTheAgentsCode) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  guardian.signal(SIGTERM);
+  auto stop = guardian.expect(Kind::stop);
+  EXPECT_GT(stop.deadline, now());
+  ASSERT_TRUE(guardian.agent().finished(3));
+  guardian.agent_exits(3);
+  auto status = guardian.exit_status();
+  ASSERT_TRUE(status);
+  EXPECT_EQ(WEXITSTATUS(*status), 3);
+}
+
+TEST(GuardProcess, EndsByItselfWhenTheAgentDoesNotHandOver) {
+  RunningGuardian guardian({.options = {"--stop-limit", "300"}});
+  guardian.next_agent();
+  auto processes = started(guardian, fake_server(), false);
+  guardian.signal(SIGTERM);
+  auto status = guardian.exit_status();
+  ASSERT_TRUE(status);
+  EXPECT_EQ(WEXITSTATUS(*status), 1);
+  EXPECT_TRUE(none_exists(processes));
+}
+
+TEST(GuardProcess, PassesAReloadOn) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  guardian.signal(SIGHUP);
+  guardian.expect(Kind::reload);
+}
+
+TEST(GuardProcess, ASecondGuardianIsRefused) {
+  TestDirectory directory;
+  auto lock = directory / "lock";
+  RunningGuardian guardian({.options = {"--lock", lock}});
+  guardian.next_agent();
+  auto second = as_server_user();
+  for (auto word : {guardian.directory() / "pgsteady-guard", std::string("--lock"), lock,
+                    std::string("--"), guardian.directory() / "agent"}) {
+    second.push_back(word);
+  }
+  auto result = run_process(second, {}, kPatience);
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->exit_code, 1);
+  EXPECT_NE(result->output.find("another guardian holds " + lock), std::string::npos);
+  EXPECT_NE(result->output.find("process " + std::to_string(guardian.pid())), std::string::npos);
+  EXPECT_NE(result->output.find("hint: "), std::string::npos);
+}
+
+TEST(GuardProcess, SaysThatItIsNotLockedInMemoryAndGoesOn) {
+  RunningGuardian guardian({.memory_lock_limit = 0});
+  guardian.next_agent();
+  EXPECT_NE(guardian.log().find("not locked in memory"), std::string::npos);
+  guardian.arm(kEpoch, seconds(60));
+}
+
+TEST(GuardProcess, ExplainsItsUse) {
+  auto result =
+      run_process({PGSTEADY_GUARD, "--stop-limit", "soon", "--", "/bin/true"}, {}, kPatience);
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->exit_code, 2);
+  EXPECT_NE(result->output.find("\"soon\""), std::string::npos);
+  EXPECT_NE(result->output.find("usage:"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace pgsteady::guard
