@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <filesystem>
 
@@ -19,6 +20,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kKeptDirectories = 2;
 constexpr std::uintmax_t kKeptBytes = 4ull << 30;
+constexpr std::uintmax_t kCopiedBytes = 1ull << 30;  // copying takes time, moving does not
 
 // A mount point's own entry, not PostgreSQL's.
 bool is_ours(const fs::path& entry) {
@@ -33,6 +35,25 @@ bool is_wal_name(const std::string& name) {
   return partial || history;
 }
 
+// A segment made in advance from an old one holds that one's content until it is written: its first
+// page tells another address than its name.
+bool is_written(const fs::path& path, std::uintmax_t bytes) {
+  const auto name = path.filename().string();
+  if (name.size() < 24) return true;  // a history file
+  unsigned long log = 0, segment = 0;
+  std::from_chars(name.data() + 8, name.data() + 16, log, 16);
+  std::from_chars(name.data() + 16, name.data() + 24, segment, 16);
+  struct {
+    std::uint16_t magic, info;
+    std::uint32_t timeline;
+    std::uint64_t address;
+  } page{};
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool read = fd >= 0 && ::read(fd, &page, sizeof page) == sizeof page;
+  if (fd >= 0) ::close(fd);
+  return read && page.address == (static_cast<std::uint64_t>(log) << 32) + segment * bytes;
+}
+
 struct Kept {
   fs::path path;
   std::uintmax_t bytes = 0;
@@ -45,24 +66,28 @@ std::vector<Kept> wal_files(const fs::path& pg_wal) {
   for (fs::directory_iterator it(pg_wal, error), end; !error && it != end; it.increment(error)) {
     const auto name = it->path().filename().string();
     if (!is_wal_name(name) || !it->is_regular_file(error)) continue;
-    files.push_back({it->path(), it->file_size(error)});
+    const auto bytes = it->file_size(error);
+    if (!error && is_written(it->path(), bytes)) files.push_back({it->path(), bytes});
   }
   std::sort(files.begin(), files.end(),
             [](const Kept& a, const Kept& b) { return a.path.filename() > b.path.filename(); });
   return files;
 }
 
-std::error_code move_file(const fs::path& from, const fs::path& to) {
+std::error_code copy_durably(const fs::path& from, const fs::path& to) {
   std::error_code error;
-  fs::rename(from, to, error);
-  if (error != std::errc::cross_device_link) return error;
-  error.clear();
   fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
   if (error) return error;
   const int fd = ::open(to.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0 || ::fsync(fd) != 0) error.assign(errno, std::generic_category());
   if (fd >= 0) ::close(fd);
   return error;
+}
+
+std::error_code move_file(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::rename(from, to, error);
+  return error == std::errc::cross_device_link ? copy_durably(from, to) : error;
 }
 
 void remove_content(const fs::path& directory, std::error_code& error) {
@@ -156,19 +181,17 @@ Result<void> Server::Impl::keep_wal(const std::string& why, bool move) const {
                 fmt::format("cannot create {}: {}", (parent / name).string(), error.message()),
                 "the data directory is not touched before its WAL is safe");
   }
+  const auto limit = move ? kKeptBytes : kCopiedBytes;
   std::uintmax_t bytes = 0;
   std::size_t files = 0, dropped = 0;
   for (const auto& file : wal_files(in_data("pg_wal"))) {
-    if (bytes + file.bytes > kKeptBytes) {
+    if (bytes + file.bytes > limit) {
       ++dropped;
       continue;
     }
+    // A link would not do for a rewind: it overwrites segments in place.
     const auto kept = parent / name / file.path.filename();
-    if (move) {
-      error = move_file(file.path, kept);
-    } else {
-      fs::copy_file(file.path, kept, fs::copy_options::overwrite_existing, error);
-    }
+    error = move ? move_file(file.path, kept) : copy_durably(file.path, kept);
     if (error) {
       return fail(ErrorKind::retry,
                   fmt::format("cannot keep {}: {}", file.path.string(), error.message()));
@@ -178,7 +201,9 @@ Result<void> Server::Impl::keep_wal(const std::string& why, bool move) const {
   }
   log_info("kept {} WAL files ({} bytes) in {} before {}", files, bytes, (parent / name).string(),
            why);
-  if (dropped > 0) log_warning("dropped {} older WAL files: over the limit of 4 GiB", dropped);
+  if (dropped > 0) {
+    log_warning("{} older WAL files were not kept: over the limit of {} bytes", dropped, limit);
+  }
   return {};
 }
 

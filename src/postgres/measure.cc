@@ -19,12 +19,13 @@ constexpr std::chrono::seconds kSettingsInterval{10};
 // Once for each connection.
 constexpr char kIdentityQuery[] =
     "SELECT to_char(pg_postmaster_start_time(), 'YYYY-MM-DD HH24:MI:SS.US+00:00'),"
-    " system_identifier FROM pg_control_system()";
+    " system_identifier FROM pg_control_system();";
 
-// In this order: the server's own state, its standbys, its slots. A function of pg_catalog is asked
-// where the view over it would join more than is needed.
-constexpr char kStateQuery[] =
-    "SELECT r, CASE WHEN r THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,"
+// Prepared once for each connection: planning would cost more than asking. A function of pg_catalog
+// is asked where the view over it would join more than is needed.
+constexpr char kPrepare[] =
+    "PREPARE own_state AS"
+    " SELECT r, CASE WHEN r THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,"
     " CASE WHEN r THEN NULL ELSE pg_current_wal_lsn() END,"
     " pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(),"
     " to_char(pg_last_xact_replay_timestamp(), 'YYYY-MM-DD HH24:MI:SS.US+00:00'),"
@@ -32,9 +33,12 @@ constexpr char kStateQuery[] =
     " current_setting('primary_conninfo')"
     " FROM (SELECT pg_is_in_recovery() AS r) AS s"
     " LEFT JOIN pg_stat_get_wal_receiver() AS w ON true;"
-    "SELECT usename, application_name, host(client_addr), state, sync_state, sync_priority,"
+    "PREPARE standbys AS"
+    " SELECT usename, application_name, host(client_addr), state, sync_state, sync_priority,"
     " flush_lsn FROM pg_stat_replication;"
-    "SELECT slot_name, slot_type, active, restart_lsn FROM pg_get_replication_slots();";
+    "PREPARE slots AS"
+    " SELECT slot_name, slot_type, active, restart_lsn FROM pg_get_replication_slots();";
+constexpr char kStateQuery[] = "EXECUTE own_state; EXECUTE standbys; EXECUTE slots;";
 
 // Parameters that wait for a restart, and the running values of those on the command line.
 constexpr char kSettingsQuery[] =
@@ -172,7 +176,7 @@ awaitable<bool> Server::Impl::connect(LocalServer& result, Deadline deadline) {
     failed(result, opened.error(), watch.timed_out());
     co_return false;
   }
-  auto identity = co_await watch.exec(kIdentityQuery, deadline);
+  auto identity = co_await watch.exec(std::string(kIdentityQuery) + kPrepare, deadline);
   if (!identity || identity->empty() || identity->front().count() != 1) {
     const auto error = identity ? Error{ErrorKind::retry, "no identity", {}} : identity.error();
     failed(result, error, watch.timed_out());

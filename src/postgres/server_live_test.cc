@@ -265,16 +265,34 @@ TEST_F(LiveServerTest, ClearsADirectoryButKeepsItsWal) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, ErrorKind::refused);
   EXPECT_EQ(node.measure().state, ServerState::running);
+  const auto superuser = node.server.settings().superuser;
+  ASSERT_TRUE(
+      node.sql(superuser, "CREATE TABLE t AS SELECT 1; SELECT pg_switch_wal(); CHECKPOINT"));
+  ASSERT_TRUE(
+      node.sql(superuser, "CREATE TABLE u AS SELECT 1; SELECT pg_switch_wal(); CHECKPOINT"));
   node.stop(SIGKILL);  // leaves postmaster.pid behind
+  const auto segments_in = [](const std::string& place) {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(place)) {
+      const auto name = entry.path().filename().string();
+      if (entry.is_regular_file() && name.size() == 24) names.insert(name);
+    }
+    return names;
+  };
+  const auto kept = node.server.settings().state_dir + "/diverged/n1";
+  const auto pg_wal = node.server.settings().data_dir + "/pg_wal/";
+  const std::string in_advance = "0000000100000000000000F0";  // an old segment under a new name
+  std::filesystem::copy_file(pg_wal + *segments_in(pg_wal).begin(), pg_wal + in_advance);
+  const auto in_data = segments_in(pg_wal);
+  ASSERT_TRUE(node.server.keep_diverged_wal("a test"));
+  const auto copied = segments_in(kept);
+  EXPECT_FALSE(copied.empty());
+  EXPECT_FALSE(copied.contains(in_advance));  // it holds nothing of its own
+  EXPECT_EQ(segments_in(pg_wal), in_data);
   auto cleared = node.server.clear_data_directory("a test");
   ASSERT_TRUE(cleared) << cleared.error().message;
   EXPECT_EQ(node.server.look_at_data_directory(), DataDirectory::empty);
-  const auto kept = node.server.settings().state_dir + "/diverged/n1";
-  int segments = 0;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(kept)) {
-    segments += entry.is_regular_file() ? 1 : 0;
-  }
-  EXPECT_GE(segments, 1);
+  EXPECT_EQ(segments_in(kept), copied);
 }
 
 }  // namespace
