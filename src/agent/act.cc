@@ -65,7 +65,11 @@ bool Loop::act(const core::AdoptLease& a) {
 
 bool Loop::act(const core::DropLease& a) {
   if (a.revoke && seen_.lease.lease != 0) {
-    dcs_->revoke_lease(seen_.lease.lease, milliseconds(300), [](Result<std::int64_t>) {});
+    seen_.lease_request = true;
+    dcs_->revoke_lease(seen_.lease.lease, milliseconds(300), [this](Result<std::int64_t>) {
+      seen_.lease_request = false;
+      wake();
+    });
   }
   renewer_->drop();
   seen_.lease = {};

@@ -166,7 +166,7 @@ awaitable<Result<std::string>> Loop::rewind(core::UpstreamMember from) {
     }
     co_await sleep(milliseconds(200));
   }
-  auto kept = server_.keep_diverged_wal("rewind from " + from.name);
+  auto kept = server_.keep_diverged_wal("the rewind from " + from.name);
   if (!kept) co_return tl::unexpected(kept.error());
   auto marked = server_.set_job_marker("rewind");
   if (!marked) co_return tl::unexpected(marked.error());

@@ -538,7 +538,12 @@ TEST(Stop, TheLeaderHandsOver) {
 
   c.seen.txn_ends = {{TxnKind::release, true, false, true, 220, 0}};
   decision = c.decide();
-  EXPECT_TRUE(find<Finish>(decision));
+  EXPECT_TRUE(find<DropLease>(decision));
+  EXPECT_FALSE(find<Finish>(decision));
+  c.state = decision.state;
+  c.seen.txn_ends.clear();
+  c.seen.lease = {};
+  EXPECT_TRUE(find<Finish>(c.decide()));
 }
 
 TEST(Stop, AKilledServerIsNoCleanRelease) {
@@ -555,6 +560,7 @@ TEST(Stop, AReplicaJustStops) {
   c.seen.stop_by = at(108s);
   EXPECT_TRUE(find<StopServer>(c.decide()));
   c.stopped("shut down in recovery");
+  c.seen.lease = {};
   auto decision = c.decide();
   EXPECT_TRUE(find<Finish>(decision));
   EXPECT_FALSE(find_txn(decision, TxnKind::release));

@@ -114,7 +114,7 @@ struct Observation {
   std::optional<std::string> interrupted_job;  // marker of a job that did not finish
   std::optional<JobKind> job;                  // under way
   std::vector<TxnKind> transactions;           // under way
-  bool lease_request = false;                  // a grant is under way
+  bool lease_request = false;                  // a grant or a revocation is under way
   bool peers_asked = false;                    // a round of questions is under way
   std::optional<PeerRound> peers;              // the last round
   std::optional<lease::Instant> stop_by;       // SIGTERM came: be gone by then

@@ -76,7 +76,12 @@ bool rule_stop_requested(Turn& turn) {
     release_with_note(turn);
     return true;
   }
-  if (turn.seen.lease.lease != 0 && turn.seen.dcs.reachable) turn.act(DropLease{true});
+  // The member key goes with the lease.
+  if (turn.seen.lease_request) return true;
+  if (turn.seen.lease.lease != 0 && can_write) {
+    turn.act(DropLease{true});
+    return true;
+  }
   turn.act(Finish{0, "stopped"});
   return true;
 }

@@ -158,6 +158,7 @@ awaitable<Result<void>> Server::checkpoint(std::chrono::milliseconds limit) {
   if (!opened) co_return opened;
   auto done = co_await connection.exec("CHECKPOINT", deadline);
   if (!done) co_return tl::unexpected<Error>(done.error());
+  impl_->control = co_await impl_->control_file(deadline);  // it tells the new timeline from now on
   co_return Result<void>();
 }
 

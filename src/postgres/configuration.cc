@@ -51,6 +51,8 @@ const std::set<std::string, std::less<>>& reserved() {
 
 Parameters own_defaults(const ServerSettings& settings) {
   return {
+      // After a crash: one call for the file system, not an fsync for each file.
+      {"recovery_init_sync_method", "syncfs"},
       // A standby promoted right after its primary's end would else wait 5 s for its next try.
       {"wal_retrieve_retry_interval", "100ms"},
       // A member that never comes back must not fill the disk.
