@@ -180,6 +180,7 @@ TEST_F(GuardPostgres, AFastStopIsClean) {
   auto ended = guardian.expect(Kind::server_exited);
   EXPECT_FALSE(ended.fenced);
   EXPECT_EQ(ended.code, 0);
+  EXPECT_TRUE(guardian.expect(Kind::status).epoch.valid());
   ASSERT_TRUE(guardian.agent().disarm(kEpoch));
   EXPECT_FALSE(guardian.expect(Kind::status).epoch.valid());
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <pwd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -144,6 +145,9 @@ std::vector<std::string> as_server_user() {
 }
 
 RunningGuardian::RunningGuardian(GuardianSetup setup) {
+  // What a killed guardian leaves comes to this process to be reaped: to PostgreSQL a zombie
+  // postmaster is one that still runs, and not every machine's init is quick about it.
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
   listener_ = listen_at(directory_ / "control");
   // The build may stand where the server's user can't go.
   fs::copy_file(PGSTEADY_GUARD, directory_ / "pgsteady-guard");
@@ -161,7 +165,12 @@ RunningGuardian::~RunningGuardian() {
   for (const auto& process : below) {
     if (exists(process)) kill(process.pid, SIGKILL);
   }
-  eventually([&] { return none_exists(below); });  // the next server may want their shared memory
+  // Until no child is left: the next server may want the old one's shared memory.
+  eventually([] {
+    while (waitpid(-1, nullptr, WNOHANG) > 0) {
+    }
+    return errno == ECHILD;
+  });
   for (int fd : {listener_, control_}) {
     if (fd >= 0) close(fd);
   }

@@ -22,7 +22,7 @@ namespace pgsteady::guard {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr seconds kPatience{30};  // for anything that must happen; never a measure of speed
+constexpr seconds kPatience{20};  // for anything that must happen; never a measure of speed
 
 bool eventually(const std::function<bool()>& condition, milliseconds limit = kPatience);
 
