@@ -197,6 +197,7 @@ TEST(Etcd, NothingIsAnsweredOnceTheDcsIsGone) {
   int answers = 0;
   client.dcs->watch([&] { ++answers; });
   for (int i = 0; i < 20; ++i) client.dcs->read(5s, [&](auto) { ++answers; });
+  std::this_thread::sleep_for(500ms);  // by now there are messages that nobody has taken yet
   client.dcs.reset();
   client.loop.run_for(100ms);
   EXPECT_EQ(answers, 0);
@@ -213,6 +214,24 @@ TEST(Etcd, FrozenMemberOfThreeCostsAReadOnlyItsShareOfTheTime) {
     EXPECT_TRUE(snapshot) << snapshot.error().text();
   }
   first.thaw();
+}
+
+TEST(Etcd, TransactionWhoseFateIsNotKnownIsNotSentAgain) {
+  ThreeEtcds etcds;
+  Client client(etcds.addresses());
+  ASSERT_TRUE(client.put("a", "b"));
+  etcds.members[0]->freeze();
+  auto result = std::make_shared<std::optional<Result<TxnResult>>>();
+  client.dcs->commit({{}, {Operation::put("a", "c")}}, 10s, [result](auto got) { *result = got; });
+  client.loop.run_for(500ms);
+  etcds.members[0]->kill_now();
+  ASSERT_TRUE(client.loop.run_until([&] { return result->has_value(); }));
+  ASSERT_FALSE(**result);
+  EXPECT_EQ((*result)->error().kind, ErrorKind::retry);
+  EXPECT_NE((*result)->error().message.find("not known"), std::string::npos);
+  auto key = client.key("a");
+  ASSERT_TRUE(key);
+  EXPECT_EQ(key->value, "b");
 }
 
 TEST(Etcd, WatchMovesAwayFromAFrozenMember) {

@@ -79,6 +79,8 @@ TEST(Security, TokenThatEtcdHasForgottenIsReplaced) {
   GuardedEtcd etcd;
   Client client(etcd.options("app", "app-password"));
   ASSERT_TRUE(client.put("leader", "pg1"));
+  Client without_watch(etcd.options("app", "app-password"));
+  ASSERT_TRUE(without_watch.read());
   int changes = 0;
   client.dcs->watch([&] { ++changes; });
   etcd.kill_now();  // simple tokens live in its memory
@@ -87,6 +89,8 @@ TEST(Security, TokenThatEtcdHasForgottenIsReplaced) {
   auto put = client.put("leader", "pg2");
   EXPECT_TRUE(put) << put.error().text();
   EXPECT_TRUE(client.key("leader"));
+  auto snapshot = without_watch.read();
+  EXPECT_TRUE(snapshot) << snapshot.error().text();
   client.loop.run_for(1500ms);
   int before = changes;
   etcd.ctl({"put", "/service/demo/leader", "pg3"});
