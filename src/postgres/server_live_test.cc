@@ -19,7 +19,9 @@ std::string LiveServer::client_conninfo(const Credentials& user) const {
 namespace {
 
 const boost::json::object kCluster =
-    boost::json::parse(R"({"parameters": {"max_connections": 50, "fsync": false}})").as_object();
+    boost::json::parse(R"({"parameters": {"max_connections": 50, "fsync": false,
+                           "log_statement": "all", "log_min_duration_statement": 0}})")
+        .as_object();
 
 bool is_up(const LocalServer& s) {
   return s.state == ServerState::running;
