@@ -246,6 +246,9 @@ TEST(GuardProcess, ASecondGuardianIsRefused) {
 }
 
 TEST(GuardProcess, SaysThatItIsNotLockedInMemoryAndGoesOn) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the address sanitizer makes mlockall do nothing";
+#endif
   RunningGuardian guardian({.memory_lock_limit = 0});
   guardian.next_agent();
   EXPECT_NE(guardian.log().find("not locked in memory"), std::string::npos);

@@ -13,7 +13,7 @@
 namespace pgsteady::guard {
 
 constexpr std::uint32_t kVersion = 1;
-constexpr std::size_t kPacketLimitBytes = 64 * 1024;
+constexpr std::size_t kPacketLimitBytes = std::size_t{64} * 1024;
 constexpr char kFdVariable[] = "PGSTEADY_GUARD_FD";
 
 enum class Kind : std::uint32_t {
