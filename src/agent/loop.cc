@@ -44,6 +44,7 @@ core::Identity identity(const config::NodeConfig& config) {
   self.version = kVersion;
   self.tags = config.tags;
   self.bootstrap_config = boost::json::serialize(config.bootstrap_dcs);
+  self.bootstrap_ttl = dynamic_config_from_object(config.bootstrap_dcs).ttl;
   return self;
 }
 
@@ -221,8 +222,8 @@ awaitable<void> Loop::listen_to_guardian() {
 
 void Loop::on_message(const guard::Message& message) {
   using guard::Kind;
-  seen_.guard = {phase_of(message.phase), message.as_primary, message.epoch, message.deadline,
-                 message.ttl};
+  seen_.guard = {phase_of(message.phase), message.as_primary, message.epoch,
+                 message.deadline,        message.ttl,        seen_.guard.refused_revision};
   guard_known_ = true;
   switch (message.kind) {
     case Kind::armed:
@@ -230,6 +231,8 @@ void Loop::on_message(const guard::Message& message) {
       break;
     case Kind::refused:
       log_warning("the guardian refused: {}", message.text);
+      if (message.code == static_cast<int>(Kind::arm))
+        seen_.guard.refused_revision = armed_revision_;
       break;
     case Kind::server_exited:
       if (message.fenced) {

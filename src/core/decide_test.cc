@@ -7,8 +7,7 @@
 namespace pgsteady::core::testing {
 namespace {
 
-// --- fence
-// -----------------------------------------------------------------------------------------
+// --- fence ---
 
 TEST(Fence, APrimaryWithoutTheLockIsFenced) {
   auto c = Case().no_lock();
@@ -77,8 +76,7 @@ TEST(Fence, ANewAgentTakesOverWhatItsGuardianHolds) {
   EXPECT_FALSE(find<GrantLease>(decision));
 }
 
-// --- holding the lock
-// --------------------------------------------------------------------------------
+// --- holding the lock ---
 
 TEST(Leader, ArmsBeforeAnythingElse) {
   auto c = Case().leaderless().leads().running_standby();
@@ -182,8 +180,48 @@ TEST(Leader, PublishesTheHistoryAfterAPromotion) {
   EXPECT_TRUE(find<Checkpoint>(decision));
 }
 
-// --- the race
-// ------------------------------------------------------------------------------------------
+TEST(Leader, AnotherTtlMovesTheLockToANewLease) {
+  auto c = Case();
+  c.state.asked_ttl = 5s;
+  EXPECT_FALSE(find<GrantLease>(c.decide()));
+  c.seen.dcs.cluster.config->ttl = 9s;
+  auto decision = c.decide();
+  ASSERT_TRUE(find<GrantLease>(decision));
+  EXPECT_EQ(find<GrantLease>(decision)->ttl, 9s);
+  c.state = decision.state;
+  c.seen.lease = {lease::Renewal::State::alive, 55, 9s, {}, {}};
+  decision = c.decide();
+  EXPECT_FALSE(find<GrantLease>(decision));
+  const auto* txn = find_txn(decision, TxnKind::readopt);
+  ASSERT_TRUE(txn);
+  EXPECT_EQ(txn->operations[0], Operation::put("leader", "pg1", 55));
+
+  c.seen.txn_ends = {{TxnKind::readopt, true, false, true, 230, 55}};
+  c.seen.dcs.cluster.leader = LeaderKey{"pg1", 55, 230};
+  c.seen.dcs.cluster.revision = 230;
+  decision = c.decide();
+  EXPECT_EQ(decision.state.lock, (lease::Epoch{55, 230}));
+  EXPECT_FALSE(find<Fence>(decision)) << "the old epoch's deadline still holds";
+  c.state = decision.state;
+  c.seen.txn_ends.clear();
+  c.seen.lease.epoch = lease::Epoch{55, 230};
+  c.seen.lease.held_until = at(106s);
+  EXPECT_TRUE(find<Arm>(c.decide()));
+}
+
+TEST(Leader, AnEpochThatTheGuardianRefusesIsGivenUpAndTakenAnew) {
+  auto c = Case().stopped("in production");
+  c.seen.guard.armed = {};
+  c.seen.guard.refused_revision = kEpoch.mod_revision;
+  auto decision = c.decide();
+  EXPECT_FALSE(decision.state.lock);
+  EXPECT_TRUE(find<LetGo>(decision));
+  c.state = decision.state;
+  c.now.boot += 1s;
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::readopt));
+}
+
+// --- the race ---
 
 TEST(Race, WaitsUntilTheOldPrimaryIsSurelyFenced) {
   auto c = Case().leaderless();
@@ -348,8 +386,7 @@ TEST(Race, AnAcquiredLockIsHeldByItsRevision) {
   EXPECT_FALSE(find<Promote>(decision));
 }
 
-// --- bootstrap
-// --------------------------------------------------------------------------------------------
+// --- bootstrap ---
 
 Case empty_node() {
   auto c = Case().no_lock().stopped("");
@@ -408,8 +445,7 @@ TEST(Bootstrap, AForeignSystemIsRefused) {
   EXPECT_TRUE(says(decision, "belongs to a different cluster: 42 !="));
 }
 
-// --- following
-// --------------------------------------------------------------------------------------------
+// --- following ---
 
 TEST(Follow, SteadyState) {
   auto decision = Case().follows().decide();
@@ -512,8 +548,7 @@ TEST(Follow, WithoutEtcdAStandbyKeepsRunningAndAStoppedServerServesReads) {
   EXPECT_FALSE(find<StartServer>(decision)->as_primary);
 }
 
-// --- stopping
-// ---------------------------------------------------------------------------------------------
+// --- stopping ---
 
 TEST(Stop, TheLeaderHandsOver) {
   auto c = Case();

@@ -139,7 +139,9 @@ void rule_lost_lock(Turn& turn) {
   bool etcd_says =
       turn.seen.dcs.read_at && cluster.revision >= state.lock->mod_revision &&
       (!turn.leader_is_me() || cluster.leader->mod_revision != state.lock->mod_revision);
-  if (!renewal_says && !etcd_says) return;
+  bool guardian_says = turn.seen.guard.refused_revision >= state.lock->mod_revision;
+  if (guardian_says) state.refused_at = turn.now.boot;
+  if (!renewal_says && !etcd_says && !guardian_says) return;
   turn.say(Reason::Level::warning,
            fmt::format("Lock owner: {}; I am {}: lost the leader lock",
                        cluster.leader ? cluster.leader->name : "None", turn.self.name));
@@ -150,7 +152,8 @@ void rule_lost_lock(Turn& turn) {
 // Nobody writes without the lock: also a server that somebody promoted by hand.
 bool rule_unarmed_primary(Turn& turn) {
   if (turn.state.lock && !turn.is_primary()) return false;
-  if (turn.state.lock && turn.armed()) return false;
+  // Armed with an earlier epoch of ours it has a deadline all the same; the new one follows.
+  if (turn.state.lock && turn.seen.guard.armed.valid()) return false;
   if (!turn.may_write()) return false;
   if (turn.seen.guard.phase == ServerPhase::killing) return true;
   turn.act(Fence{turn.state.lock ? "a primary that is not armed" : "a primary without the lock"});

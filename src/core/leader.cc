@@ -165,22 +165,38 @@ void keep(Turn& turn) {
   turn.say(fmt::format("no action. I am ({}), the leader with the lock", turn.self.name));
 }
 
+// The leader key has to hang on the lease that is renewed.
+void move_lock(Turn& turn) {
+  Txn txn;
+  txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision)};
+  txn.operations = {Operation::put("leader", turn.self.name, turn.seen.lease.lease)};
+  turn.transact(TxnKind::readopt, std::move(txn));
+}
+
 }  // namespace
 
+// A lease's length is fixed when it is granted: another ttl needs another lease.
 void rule_lease(Turn& turn) {
+  auto& state = turn.state;
+  if (!turn.seen.dcs.read_at || turn.seen.lease_request) return;
   const auto& lease = turn.seen.lease;
   bool gone = lease.lease == 0 || lease.state == lease::Renewal::State::lease_lost;
-  bool adopting = !turn.state.begun && turn.state.lock;
-  if (!gone || adopting || turn.seen.lease_request || turn.state.lock) return;
-  turn.act(GrantLease{turn.settings().ttl});
+  lease::Duration ttl =
+      turn.cluster().config ? lease::Duration(turn.settings().ttl) : turn.self.bootstrap_ttl;
+  if (state.asked_ttl.count() == 0 && !gone) state.asked_ttl = lease.ttl;  // taken over
+  bool other_ttl = !gone && turn.fresh() && ttl != state.asked_ttl;
+  if (gone ? state.lock.has_value() : !other_ttl) return;
+  if (other_ttl) turn.say(fmt::format("ttl is {} s now: taking a new lease", ttl / seconds(1)));
+  state.asked_ttl = ttl;
+  turn.act(GrantLease{ttl});
 }
 
 bool rule_has_lock(Turn& turn) {
   auto& state = turn.state;
   if (!state.lock) return false;
-  turn.wake_in(turn.settings().loop_wait);
   const auto& lease = turn.seen.lease;
   if (turn.seen.guard.phase == ServerPhase::killing) return true;
+  if (lease.lease != 0 && lease.lease != state.lock->lease) move_lock(turn);
   if (!turn.armed()) {
     if (lease.epoch == state.lock && lease.held_until && *lease.held_until > turn.now.boot) {
       turn.act(Arm{*state.lock, *lease.held_until, lease.ttl});

@@ -26,7 +26,8 @@ struct Identity {
   std::string conn_url, api_url, version;
   HostPort connect;
   Tags tags;
-  std::string bootstrap_config;  // JSON for the config key
+  std::string bootstrap_config;                         // JSON for the config key
+  lease::Duration bootstrap_ttl = DynamicConfig{}.ttl;  // that it sets
 };
 
 struct DcsFacts {
@@ -52,6 +53,8 @@ struct GuardFacts {
   lease::Epoch armed;       // invalid: unarmed
   lease::Instant deadline;
   lease::Duration ttl{};
+  // The last epoch that it refused to arm: over for this server, a new one is needed.
+  std::int64_t refused_revision = 0;
 };
 
 // At most one job that changes the server runs at a time.

@@ -152,6 +152,10 @@ bool rule_leader_key_is_mine(Turn& turn) {
   if (server.data != DataDirectory::valid) return false;
   if (turn.seen.interrupted_job && !turn.state.bootstrapping) return false;
   if (turn.seen.lease.lease == 0 || turn.in_flight(TxnKind::readopt)) return true;
+  if (turn.state.refused_at && turn.now.boot < *turn.state.refused_at + milliseconds(500)) {
+    turn.wake_in(milliseconds(500));
+    return true;
+  }
   Txn txn;
   txn.compares = {Compare::unchanged("leader", turn.cluster().leader->mod_revision)};
   txn.operations = {Operation::put("leader", turn.self.name, turn.seen.lease.lease)};

@@ -29,8 +29,10 @@ struct State {
   bool begun = false;                // the first decision was made
   std::optional<lease::Epoch> lock;  // the leader key as this node holds it
   lease::Takeover takeover;
-  std::int64_t written_revision = 0;  // of our last write; older reads are stale
-  bool bootstrapping = false;         // we hold the initialize key and make a new cluster
+  std::optional<lease::Instant> refused_at;  // when the guardian last refused to arm the lock
+  lease::Duration asked_ttl{};               // that the present lease was asked for with
+  std::int64_t written_revision = 0;         // of our last write; older reads are stale
+  bool bootstrapping = false;                // we hold the initialize key and make a new cluster
   bool users_created = false;
   bool initdb_done = false;
   std::optional<Timeline> checkpointed;  // a checkpoint was asked for since this timeline began
