@@ -85,8 +85,9 @@ std::string closest(const std::string& word, const std::set<std::string>& known)
   return best;
 }
 
-Section::Section(YAML::Node node, std::string path, const Overrides& overrides, Findings& findings)
-    : node_(std::move(node)), path_(std::move(path)), overrides_(overrides), findings_(findings) {
+Section::Section(const YAML::Node& node, std::string path, const Overrides& overrides,
+                 Findings& findings)
+    : node_(node), path_(std::move(path)), overrides_(overrides), findings_(findings) {
   if (!node_.IsDefined() || node_.IsNull()) return;
   if (!node_.IsMap()) {
     findings_.errors.push_back(fmt::format("{}: {}: expected a map of settings",

@@ -36,7 +36,7 @@ class Section {
  public:
   // `path` is the dotted name ("postgresql.authentication"), empty for the file's top. A node that
   // is missing or null reads as an empty map; anything but a map is an error.
-  Section(YAML::Node node, std::string path, const Overrides& overrides, Findings& findings);
+  Section(const YAML::Node& node, std::string path, const Overrides& overrides, Findings& findings);
 
   Section section(const std::string& key);
   YAML::Node node(const std::string& key);  // marks the key as read; may be undefined or null

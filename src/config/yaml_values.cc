@@ -24,7 +24,7 @@ json::value scalar_to_json(const YAML::Node& node) {
     return whole;
   }
   double real = 0;
-  bool numeric = text.find_first_of(".") != std::string::npos &&
+  bool numeric = text.find('.') != std::string::npos &&
                  text.find_first_not_of("+-.0123456789eE") == std::string::npos;
   if (auto [stop, error] = std::from_chars(text.data(), end, real);
       numeric && error == std::errc{} && stop == end && std::isfinite(real)) {

@@ -39,14 +39,15 @@ asio::awaitable<Result<Endpoints>> look_up(HostPort host, TimePoint deadline) {
   if (!error) co_return Endpoints{{address, host.port}};
   auto lookup = std::make_shared<Lookup>(co_await asio::this_coro::executor);
   lookup->done.expires_at(deadline);
-  lookup->resolver.async_resolve(host.host, std::to_string(host.port),
-                                 [lookup](error_code failed, tcp::resolver::results_type found) {
-                                   lookup->error = failed;
-                                   for (const auto& entry : found) {
-                                     lookup->endpoints.push_back(entry.endpoint());
-                                   }
-                                   lookup->done.cancel();
-                                 });
+  lookup->resolver.async_resolve(
+      host.host, std::to_string(host.port),
+      [lookup](error_code failed, const tcp::resolver::results_type& found) {
+        lookup->error = failed;
+        for (const auto& entry : found) {
+          lookup->endpoints.push_back(entry.endpoint());
+        }
+        lookup->done.cancel();
+      });
   co_await lookup->done.async_wait(asio::redirect_error(asio::use_awaitable, error));
   if (lookup->error) {
     co_return fail(ErrorKind::retry, fmt::format("{}: {}", host.host, lookup->error.message()));

@@ -225,7 +225,8 @@ class ServerImpl : public Server {
     if (error) return error;
     close_on_exec(acceptor.native_handle());
     acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-    if (endpoint.protocol() == tcp::v6()) acceptor.set_option(boost::asio::ip::v6_only(true), error);
+    if (endpoint.protocol() == tcp::v6())
+      acceptor.set_option(boost::asio::ip::v6_only(true), error);
     acceptor.bind(endpoint, error);
     if (!error) acceptor.listen(128, error);
     if (!error) acceptors_.push_back(std::move(acceptor));

@@ -25,7 +25,8 @@ Response echo(const Request& request) {
   if (request.path == "/throw") throw std::runtime_error("on purpose");
   if (request.path == "/big") return {200, std::string(2 << 20, 'x'), "text/plain", {}};
   std::string text = request.method + " " + request.path;
-  for (const auto& [key, value] : request.query) text += " " + key + "=" + value;
+  for (const auto& [key, value] : request.query)
+    text.append(" ").append(key).append("=").append(value);
   return {request.path == "/503" ? 503 : 200, text, "text/plain", {{"X-Own", "1"}}};
 }
 
@@ -67,7 +68,7 @@ std::string raw(std::uint16_t port, const std::string& bytes, bool end = true) {
 
 boost::asio::awaitable<void> keep(std::optional<Result<Response>>& into, HostPort host,
                                   std::string target, std::chrono::milliseconds limit) {
-  into = co_await get(host, target, limit);
+  into = co_await get(std::move(host), std::move(target), limit);
 }
 
 Result<Response> fetch(HostPort host, const std::string& target,
