@@ -289,6 +289,7 @@ TEST(Metrics, NamesAndValues) {
   EXPECT_THAT(text, HasSubstr(line("patroni_postmaster_start_time", "1795356180.500000")));
   EXPECT_THAT(text, HasSubstr(line("patroni_postgres_server_version", "150018")));
   EXPECT_THAT(text, HasSubstr(line("patroni_postgres_state", "5")));
+  EXPECT_THAT(text, HasSubstr(line("patroni_failsafe_member", "0")));
   EXPECT_THAT(text, HasSubstr(line("patroni_dcs_last_seen", "1700000000")));
   EXPECT_THAT(text, HasSubstr(line("pgsteady_renewal_latency_seconds", "0.002")));
   EXPECT_THAT(text, HasSubstr(line("pgsteady_deadline_slack_seconds", "2")));

@@ -139,6 +139,8 @@ void add_cluster(const NodeStatus& status, Exposition& out) {
       "patroni_dcs_last_seen", "Last answer of the DCS, epoch seconds",
       std::chrono::duration_cast<std::chrono::seconds>(status.dcs_last_seen.time_since_epoch())
           .count());
+  out.gauge("patroni_failsafe_mode_enabled", "1 if the failsafe mode is configured", 0);
+  out.gauge("patroni_failsafe_member", "1 if this node is asked in failsafe mode", 0);
   out.gauge("patroni_is_paused", "1 if automatic failover is off",
             int(status.cluster.settings().pause));
   const auto* priority = status.tags.values.if_contains("failover_priority");
