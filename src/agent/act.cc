@@ -59,7 +59,6 @@ bool Loop::act(const core::AdoptLease& a) {
   seen_.lease = {lease::Renewal::State::alive, a.lease, a.ttl, {}, {}};
   renewer_->adopt(a.lease, a.ttl, a.counted);
   if (state_.lock) armed_revision_ = state_.lock->mod_revision;
-  guard_acked_ns_ = boottime_now().count();
   return true;
 }
 
@@ -111,7 +110,6 @@ bool Loop::act(const core::Transact& a) {
 
 bool Loop::act(const core::Arm& a) {
   armed_revision_ = a.epoch.mod_revision;
-  guard_acked_ns_ = boottime_now().count();
   return accepted(guard_->arm(a.epoch, a.deadline, a.ttl), "cannot arm the guardian");
 }
 

@@ -19,7 +19,7 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 using std::chrono::seconds;
 
-constexpr auto kHeartbeat = milliseconds(250);
+constexpr auto kHeartbeat = milliseconds(500);
 constexpr auto kRepeatReason = seconds(10);  // a reason that stays the same is logged again
 constexpr nanoseconds kUnarmedPatience = seconds(10);  // for the loop of a replica
 constexpr char kVersion[] = "4.1.4";                   // what peers and patronictl branch on
@@ -90,13 +90,17 @@ void Loop::start_renewer() {
   // Only an epoch that decide() has armed is extended, straight from the renewal thread, so that
   // neither a slow decision nor a busy loop costs a renewal.
   hooks.extend = [this](const lease::Epoch& epoch, lease::Instant deadline, lease::Duration ttl) {
-    if (armed_revision_.load() == epoch.mod_revision) (void)guard_->arm(epoch, deadline, ttl);
+    if (armed_revision_.load() != epoch.mod_revision) return;
+    std::int64_t none = 0;
+    guard_asked_ns_.compare_exchange_strong(none, boottime_now().count());
+    (void)guard_->arm(epoch, deadline, ttl);
   };
   hooks.may_renew = [this] {
     bool armed = armed_revision_.load() != 0;
     auto now = boottime_now().count();
     auto oldest = now - (armed ? patience_ns_.load() : kUnarmedPatience.count());
-    return turned_at_ns_.load() > oldest && (!armed || guard_acked_ns_.load() > oldest);
+    auto asked = guard_asked_ns_.load();
+    return turned_at_ns_.load() > oldest && (asked == 0 || asked > oldest);
   };
   hooks.report = [this](const dcs::RenewalReport& report) { on_renewal(report); };
   auto post = [this](std::function<void()> f) { asio::post(io_, std::move(f)); };
@@ -195,7 +199,7 @@ awaitable<void> Loop::heartbeat() {
   boost::system::error_code error;
   for (int beat = 0;; ++beat) {
     turned_at_ns_ = boottime_now().count();
-    if (beat % 4 == 0) (void)guard_->alive();
+    if (beat % 2 == 0) (void)guard_->alive();
     timer.expires_after(kHeartbeat);
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
   }
@@ -227,9 +231,10 @@ void Loop::on_message(const guard::Message& message) {
   guard_known_ = true;
   switch (message.kind) {
     case Kind::armed:
-      guard_acked_ns_ = boottime_now().count();
+      guard_asked_ns_ = 0;
       break;
     case Kind::refused:
+      guard_asked_ns_ = 0;
       log_warning("the guardian refused: {}", message.text);
       if (message.code == static_cast<int>(Kind::arm))
         seen_.guard.refused_revision = armed_revision_;

@@ -138,7 +138,7 @@ class Loop {
 
   // Shared with the renewal thread:
   std::atomic<std::int64_t> turned_at_ns_{0};    // boottime of the heartbeat's last beat
-  std::atomic<std::int64_t> guard_acked_ns_{0};  // boottime of the guardian's last answer to an arm
+  std::atomic<std::int64_t> guard_asked_ns_{0};  // boottime of the first arm unanswered; 0: none
   std::atomic<std::int64_t> armed_revision_{0};  // the epoch that decide() armed; 0: none
   std::atomic<std::int64_t> patience_ns_{0};     // how old those signs of life may be
 };

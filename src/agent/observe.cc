@@ -65,7 +65,10 @@ void Loop::read_dcs() {
     if (snapshot) {
       seen_.dcs.reachable = true;
       seen_.dcs.read_at = lease::Instant(snapshot->sent_at);
-      seen_.dcs.cluster = parse_cluster(snapshot->keys, snapshot->revision);
+      // The same revision is the same content.
+      if (snapshot->revision != seen_.dcs.cluster.revision) {
+        seen_.dcs.cluster = parse_cluster(snapshot->keys, snapshot->revision);
+      }
       dcs_last_seen_ = std::chrono::system_clock::now();
     } else {
       if (seen_.dcs.reachable) log_warning("cannot read from etcd: {}", snapshot.error().text());
