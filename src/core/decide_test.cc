@@ -233,6 +233,22 @@ TEST(Race, WaitsUntilTheOldPrimaryIsSurelyFenced) {
   EXPECT_LE(decision.next_wake, at(104990ms));
 }
 
+TEST(Race, ALeaseThatIsOverIsTakenBeforeEtcdDeletesTheKey) {
+  auto c = Case().leaderless().peer("pg3", Lsn{1000});
+  c.seen.dcs.cluster.leader = LeaderKey{"pg2", 12, 90};
+  c.state.takeover = {};
+  c.state.takeover.key_seen({12, 90});
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire));
+  c.state.takeover.polled({12, 0, 5, 1, at(98500ms), at(98502ms)});
+  c.state.takeover.polled({12, 0, 5, 1, at(99400ms), at(99402ms)});
+  EXPECT_LT(*c.state.takeover.safe_at(), c.now.boot);
+  c.seen.peers->asked_at = *c.state.takeover.safe_at();
+  auto decision = c.decide();
+  const auto* txn = find_txn(decision, TxnKind::acquire);
+  ASSERT_TRUE(txn);
+  EXPECT_EQ(txn->compares, std::vector<Compare>{Compare::unchanged("leader", 90)});
+}
+
 TEST(Race, AsksTheOthersThenTakesTheLock) {
   auto c = Case().leaderless();
   auto decision = c.decide();

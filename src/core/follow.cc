@@ -123,7 +123,7 @@ void follow_running(Turn& turn, const UpstreamMember& leader) {
 }
 
 // Polls how long the leader's lease would live: once a turn while it is renewed, quickly when it is
-// overdue, so that its end is known to a tenth of a second.
+// overdue, so that its end is known to 50 ms.
 void watch_lease(Turn& turn) {
   const auto& leader = turn.cluster().leader;
   if (!leader || leader->lease == 0) return;
@@ -133,7 +133,7 @@ void watch_lease(Turn& turn) {
   if (ends) {
     // A lease renewed in time never has less than this left.
     bool overdue = *ends - turn.now.boot < ttl - lease::renewal_interval(ttl) - milliseconds(500);
-    if (overdue) interval = milliseconds(100);
+    if (overdue) interval = milliseconds(50);
   }
   auto due = turn.state.last_poll + interval - milliseconds(5);
   if (turn.now.boot >= due) {

@@ -99,8 +99,8 @@ struct PeerFigure {
   bool nofailover = false;
   Timeline timeline = 0;
   Lsn lsn;
-  // Revision of a read by the peer that found no leader key, after which it measured timeline and
-  // lsn with its WAL receiver ended. 0: not (yet).
+  // Revision of a read after which the peer knew that nobody holds the lock any more, and measured
+  // timeline and lsn with its WAL receiver ended. 0: not (yet).
   std::int64_t leaderless_revision = 0;
 };
 

@@ -14,8 +14,10 @@ std::pair<Timeline, Lsn> figure(const LocalServer& server) {
 
 void acquire(Turn& turn) {
   if (turn.seen.lease.lease == 0) return;
+  const auto& leader = turn.cluster().leader;  // there: its lease is over, etcd has not noticed yet
   Txn txn;
-  txn.compares = {Compare::absent("leader")};
+  txn.compares = {leader ? Compare::unchanged("leader", leader->mod_revision)
+                         : Compare::absent("leader")};
   txn.operations = {Operation::put("leader", turn.self.name, turn.seen.lease.lease),
                     Operation::remove("release")};
   turn.transact(TxnKind::acquire, std::move(txn));
@@ -37,8 +39,8 @@ std::vector<MemberName> other_members(const Turn& turn) {
 // This node's own figure stands: measured after the key was gone, with the WAL receiver ended.
 bool own_figure_final(Turn& turn) {
   const auto& server = turn.seen.server;
-  auto gone_at = *turn.state.takeover.gone_at();
-  if (lease::Instant(server.measured_at) < gone_at) {
+  auto over_at = *turn.state.takeover.over_at();
+  if (lease::Instant(server.measured_at) < over_at) {
     turn.out.measure_now = true;
     return false;
   }
@@ -65,7 +67,7 @@ bool wait_for_successor(Turn& turn) {
   if (!release || !failover || failover->leader != release->leader) return false;
   if (failover->candidate.empty() || failover->candidate == turn.self.name) return false;
   if (!turn.cluster().member(failover->candidate)) return false;
-  auto until = *turn.state.takeover.gone_at() + kCandidateHeadStart;
+  auto until = *turn.state.takeover.over_at() + kCandidateHeadStart;
   if (turn.now.boot >= until) return false;
   turn.wake_at(until);
   turn.say(fmt::format("waiting for {} to take over the lock", failover->candidate));
@@ -104,7 +106,7 @@ Verdict judge(Turn& turn, const PeerRound& round) {
       step_back(turn, fmt::format("{} is a running primary", peer.name));
       return Verdict::lose;
     }
-    if (peer.leaderless_revision <= last_leader && patient) return Verdict::ask;
+    if (peer.leaderless_revision < last_leader && patient) return Verdict::ask;
     if (std::pair(peer.timeline, peer.lsn) > figure(turn.seen.server)) {
       step_back(turn, fmt::format("I am not the healthiest node: {} is ahead of me ({} > {})",
                                   peer.name, peer.lsn.text(), turn.seen.server.last_lsn().text()));
@@ -166,8 +168,11 @@ bool rule_leader_key_is_mine(Turn& turn) {
 }
 
 bool rule_no_leader(Turn& turn) {
-  if (turn.cluster().leader) return false;
-  auto safe_at = *turn.state.takeover.safe_at();
+  auto safe_at = turn.state.takeover.safe_at();
+  if (turn.cluster().leader && (!safe_at || turn.now.boot < *safe_at)) {
+    if (safe_at) turn.wake_at(*safe_at);
+    return false;
+  }
   const auto& server = turn.seen.server;
   if (turn.cluster().initialize && turn.cluster().initialize->empty()) {
     turn.say("waiting for the new cluster to be initialized");
@@ -181,10 +186,10 @@ bool rule_no_leader(Turn& turn) {
     rule_no_dcs(turn);  // start as a standby of nobody, so that the WAL's end can be compared
     return true;
   }
-  if (turn.now.boot < safe_at) {
-    turn.wake_at(safe_at);
+  if (turn.now.boot < *safe_at) {
+    turn.wake_at(*safe_at);
     turn.say(fmt::format("leader key is gone; {:.1f} s until its holder is surely fenced",
-                         std::chrono::duration<double>(safe_at - turn.now.boot).count()));
+                         std::chrono::duration<double>(*safe_at - turn.now.boot).count()));
     return true;
   }
   if (turn.is_standby()) race(turn);

@@ -35,10 +35,15 @@ void Takeover::released() {
 }
 
 std::optional<Instant> Takeover::safe_at() const {
-  if (!gone_at_) return std::nullopt;
+  if (!gone_at_) return final_ ? ends_before_ : std::nullopt;
   if (released_) return gone_at_;
   if (final_) return std::max(*gone_at_, *ends_before_);
   return *gone_at_ + ttl_;
+}
+
+std::optional<Instant> Takeover::over_at() const {
+  if (!gone_at_) return final_ ? ends_before_ : std::nullopt;
+  return gone_at_;
 }
 
 }  // namespace pgsteady::lease

@@ -1,12 +1,13 @@
-// When may a leader key that has disappeared be taken? Step functions over what a candidate saw.
+// When may the lock of another node be taken? Step functions over what a candidate saw.
 //
 // A deleted key is no proof that the old primary is gone: somebody may have deleted it by hand or
 // revoked its lease. Proofs are: a release note (written by a primary that has shut down), or that
 // the lease has come to its natural end, since the guardian fences a margin before that. How long
 // the lease would live is polled (LeaseTimeToLive, whole seconds rounded down), which gives an
 // upper bound of its end. That bound is final once a poll was made within the margin before it: by
-// then the old primary's deadline had passed, so that no later renewal can bring it back. Without
-// any proof a full ttl is waited for.
+// then the old primary's deadline had passed, so that no later renewal can bring it back; the key
+// may then be taken even before etcd has got round to deleting it. Without any proof a full ttl is
+// waited for.
 #pragma once
 
 #include <cstdint>
@@ -38,8 +39,10 @@ class Takeover {
   bool gone() const { return gone_at_.has_value(); }
   std::optional<Instant> gone_at() const { return gone_at_; }
   const Epoch& key() const { return key_; }  // the last one seen; invalid if none ever was
-  // From when on the lock may be taken; nullopt while the key is there.
+  // From when on the lock may be taken; nullopt while the key is there and may still be renewed.
   std::optional<Instant> safe_at() const;
+  // Since when nobody has held the lock: figures for a race must be younger.
+  std::optional<Instant> over_at() const;
   // Upper bound of the lease's end as polled; candidates poll faster as it comes near.
   std::optional<Instant> ends_before() const { return ends_before_; }
 

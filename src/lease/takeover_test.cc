@@ -54,6 +54,25 @@ TEST(Takeover, TheNaturalEndNeedsNoMoreWaiting) {
   EXPECT_EQ(t.safe_at(), at(10300ms));
 }
 
+TEST(Takeover, AKeyWhoseLeaseHasEndedNeedNotBeDeletedFirst) {
+  auto t = polled_to_the_end();
+  ASSERT_TRUE(t.safe_at());
+  EXPECT_GE(*t.safe_at(), at(10000ms));
+  EXPECT_LE(*t.safe_at(), at(10200ms));
+  EXPECT_EQ(t.over_at(), t.safe_at());
+  t.polled({77, 4, 5, 1, at(10100ms), at(10102ms)});  // renewed too late for its guardian
+  EXPECT_FALSE(t.safe_at()) << "but the key is its again";
+}
+
+TEST(Takeover, APollOutsideTheMarginProvesNothing) {
+  Takeover t;
+  t.key_seen(kKey);
+  t.polled(poll(9100ms, 0));
+  EXPECT_FALSE(t.safe_at());
+  t.polled(poll(9400ms, 0));
+  EXPECT_EQ(t.safe_at(), at(10102ms));
+}
+
 TEST(Takeover, ARevocationJustBeforeTheEndWaitsForTheEnd) {
   auto t = polled_to_the_end();
   t.key_gone(at(9950ms), 5s);
