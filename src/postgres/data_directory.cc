@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <filesystem>
 
 #include "base/log.h"
+#include "postgres/aside.h"
 #include "postgres/control_file.h"
 #include "postgres/files.h"
 #include "postgres/impl.h"
@@ -21,6 +23,16 @@ namespace fs = std::filesystem;
 constexpr std::size_t kKeptDirectories = 2;
 constexpr std::uintmax_t kKeptBytes = 4ull << 30;
 constexpr std::uintmax_t kCopiedBytes = 1ull << 30;  // copying takes time, moving does not
+// The work is bounded in bytes and goes on where it was left: this is against a hung disk alone.
+constexpr std::chrono::hours kWorkLimit{1};
+
+using Flag = std::shared_ptr<std::atomic<bool>>;
+
+// The work beside the loop ends soon after its caller does.
+struct StopsWhenLeft {
+  Flag stop;
+  ~StopsWhenLeft() { *stop = true; }
+};
 
 // A mount point's own entry, not PostgreSQL's.
 bool is_ours(const fs::path& entry) {
@@ -74,13 +86,27 @@ std::vector<Kept> wal_files(const fs::path& pg_wal) {
   return files;
 }
 
-std::error_code copy_durably(const fs::path& from, const fs::path& to) {
+std::error_code sync(const fs::path& path) {
   std::error_code error;
-  fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
-  if (error) return error;
-  const int fd = ::open(to.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0 || ::fsync(fd) != 0) error.assign(errno, std::generic_category());
   if (fd >= 0) ::close(fd);
+  return error;
+}
+
+// A copy gets its original's time only when it is whole and on disk: one that has it is not made
+// again by an agent that was restarted in the midst of many.
+std::error_code copy_durably(const fs::path& from, const fs::path& to) {
+  std::error_code error, none;
+  const auto written_at = fs::last_write_time(from, error);
+  if (error) return error;
+  const auto bytes = fs::file_size(from, error);
+  if (error) return error;
+  const bool there = fs::last_write_time(to, none) == written_at && !none;
+  if (there && fs::file_size(to, none) == bytes && !none) return {};
+  fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
+  if (!error) error = sync(to);
+  if (!error) fs::last_write_time(to, written_at, error);
   return error;
 }
 
@@ -90,28 +116,43 @@ std::error_code move_file(const fs::path& from, const fs::path& to) {
   return error == std::errc::cross_device_link ? copy_durably(from, to) : error;
 }
 
-void remove_content(const fs::path& directory, std::error_code& error) {
+// Like remove_all, but it can be stopped: a directory may be large.
+void remove_tree(const fs::path& path, const Flag& stop, std::error_code& error) {
+  if (fs::is_directory(fs::symlink_status(path, error)) && !error) {
+    std::vector<fs::path> entries;
+    for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+      entries.push_back(it->path());
+    }
+    for (const auto& entry : entries) {
+      if (!error) remove_tree(entry, stop, error);
+    }
+  }
+  if (!error && *stop) error = std::make_error_code(std::errc::operation_canceled);
+  if (!error) fs::remove(path, error);
+}
+
+void remove_content(const fs::path& directory, const Flag& stop, std::error_code& error) {
   std::vector<fs::path> entries;
   for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
     if (is_ours(it->path())) entries.push_back(it->path());
   }
   for (const auto& entry : entries) {
-    if (!error) fs::remove_all(entry, error);
+    if (!error) remove_tree(entry, stop, error);
   }
 }
 
 // Tablespaces and a pg_wal elsewhere: what stands behind the links is this server's too.
-void remove_behind_links(const fs::path& data, std::error_code& error) {
+void remove_behind_links(const fs::path& data, const Flag& stop, std::error_code& error) {
   std::error_code none;
   if (fs::is_symlink(data / "pg_wal", none) && fs::is_directory(data / "pg_wal", none)) {
-    remove_content(fs::canonical(data / "pg_wal", none), error);
+    remove_content(fs::canonical(data / "pg_wal", none), stop, error);
   }
   for (fs::directory_iterator it(data / "pg_tblspc", none), end; !none && it != end;
        it.increment(none)) {
     if (!it->is_symlink(none)) continue;
     for (fs::directory_iterator in(it->path(), none); !none && in != end; in.increment(none)) {
       if (in->path().filename().string().starts_with("PG_") && !error) {
-        fs::remove_all(in->path(), error);
+        remove_tree(in->path(), stop, error);
       }
     }
   }
@@ -165,14 +206,18 @@ bool Server::Impl::server_process_alive() const {
   return fs::equivalent(place, settings.data_dir, error);
 }
 
-Result<void> Server::Impl::keep_wal(const std::string& why, bool move) const {
+namespace {
+
+// Into state_dir/diverged; `move` when the data directory is given up, else copies.
+Result<void> keep_wal(const ServerSettings& settings, const std::string& why, bool move,
+                      const Flag& stop) {
   const auto output = read_control_data(settings.bin_dir, settings.data_dir);
   const auto found = output ? parse_control_data(*output) : tl::unexpected(output.error());
   if (!found) return {};  // an interrupted clone: it has nothing of its own
   auto place = found->checkpoint > found->min_recovery ? found->checkpoint : found->min_recovery;
   auto name = fmt::format("{}-{}", found->timeline, place.text());
   std::replace(name.begin(), name.end(), '/', '_');
-  const fs::path parent = fs::path(in_state("diverged")) / settings.name;
+  const fs::path parent = fs::path(settings.state_dir) / "diverged" / settings.name;
   std::error_code error;
   if (!fs::exists(parent / name, error)) drop_oldest(parent);
   fs::create_directories(parent / name, error);
@@ -184,7 +229,7 @@ Result<void> Server::Impl::keep_wal(const std::string& why, bool move) const {
   const auto limit = move ? kKeptBytes : kCopiedBytes;
   std::uintmax_t bytes = 0;
   std::size_t files = 0, dropped = 0;
-  for (const auto& file : wal_files(in_data("pg_wal"))) {
+  for (const auto& file : wal_files(fs::path(settings.data_dir) / "pg_wal")) {
     if (bytes + file.bytes > limit) {
       ++dropped;
       continue;
@@ -192,12 +237,17 @@ Result<void> Server::Impl::keep_wal(const std::string& why, bool move) const {
     // A link would not do for a rewind: it overwrites segments in place.
     const auto kept = parent / name / file.path.filename();
     error = move ? move_file(file.path, kept) : copy_durably(file.path, kept);
+    if (!error && *stop) error = std::make_error_code(std::errc::operation_canceled);
     if (error) {
       return fail(ErrorKind::retry,
                   fmt::format("cannot keep {}: {}", file.path.string(), error.message()));
     }
     bytes += file.bytes;
     ++files;
+  }
+  if ((error = sync(parent / name))) {
+    return fail(ErrorKind::retry,
+                fmt::format("cannot fsync {}: {}", (parent / name).string(), error.message()));
   }
   log_info("kept {} WAL files ({} bytes) in {} before {}", files, bytes, (parent / name).string(),
            why);
@@ -207,30 +257,61 @@ Result<void> Server::Impl::keep_wal(const std::string& why, bool move) const {
   return {};
 }
 
-Result<void> Server::keep_diverged_wal(const std::string& why) const {
-  return impl_->keep_wal(why, false);
-}
-
-Result<void> Server::clear_data_directory(const std::string& why) {
-  const auto& data = impl_->settings.data_dir;
-  if (impl_->server_process_alive()) {
-    return fail(ErrorKind::refused, fmt::format("a server runs in {}", data),
-                "stop it before the directory is cleared");
-  }
-  if (look_at_data_directory() == DataDirectory::empty) return {};
-  impl_->watch.close();
-  if (auto kept = impl_->keep_wal(why, true); !kept) return kept;
-  log_warning("removing the content of {}: {}", data, why);
+Result<void> clear(const ServerSettings& settings, const std::string& why, const Flag& stop) {
+  const fs::path data = settings.data_dir;
+  if (auto kept = keep_wal(settings, why, true, stop); !kept) return kept;
+  log_warning("removing the content of {}: {}", settings.data_dir, why);
   std::error_code error;
   // First of all what makes it look like a database: a crash from here on leaves it broken.
-  fs::remove(impl_->in_data("global/pg_control"), error);
-  if (!error) remove_behind_links(data, error);
-  if (!error) remove_content(data, error);
+  fs::remove(data / "global/pg_control", error);
+  if (!error) remove_behind_links(data, stop, error);
+  if (!error) remove_content(data, stop, error);
   if (error) {
-    return fail(ErrorKind::retry, fmt::format("cannot clear {}: {}", data, error.message()));
+    return fail(ErrorKind::retry,
+                fmt::format("cannot clear {}: {}", settings.data_dir, error.message()));
   }
-  impl_->control.reset();
   return {};
+}
+
+}  // namespace
+
+awaitable<Result<void>> Server::Impl::work_on_files(
+    std::function<Result<void>(const std::shared_ptr<std::atomic<bool>>&)> work) {
+  if (*files_busy) co_return fail(ErrorKind::retry, "earlier work on the data directory goes on");
+  *files_busy = true;
+  StopsWhenLeft left{stop_files = std::make_shared<std::atomic<bool>>(false)};
+  std::function<Result<void>()> whole = [work, stop = left.stop, busy = files_busy] {
+    auto done = work(stop);
+    *busy = false;
+    return done;
+  };
+  auto done = co_await run_aside<Result<void>>(pool, loop, whole, after(kWorkLimit));
+  if (!done)
+    co_return fail(ErrorKind::retry, "the work on the data directory was not done in time");
+  co_return *done;
+}
+
+awaitable<Result<void>> Server::keep_diverged_wal(std::string why) {
+  std::function<Result<void>(const Flag&)> work = [settings = settings(), why](const Flag& stop) {
+    return keep_wal(settings, why, false, stop);
+  };
+  auto kept = co_await impl_->work_on_files(work);
+  co_return kept;
+}
+
+awaitable<Result<void>> Server::clear_data_directory(std::string why) {
+  if (impl_->server_process_alive()) {
+    co_return fail(ErrorKind::refused, fmt::format("a server runs in {}", settings().data_dir),
+                   "stop it before the directory is cleared");
+  }
+  if (look_at_data_directory() == DataDirectory::empty) co_return Result<void>();
+  impl_->watch.close();
+  std::function<Result<void>(const Flag&)> work = [settings = settings(), why](const Flag& stop) {
+    return clear(settings, why, stop);
+  };
+  auto cleared = co_await impl_->work_on_files(work);
+  if (cleared) impl_->control.reset();
+  co_return cleared;
 }
 
 }  // namespace pgsteady::pg

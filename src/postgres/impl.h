@@ -1,7 +1,9 @@
 // The server's inside, shared by the files that implement its parts. Nobody else includes it.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/thread_pool.hpp>
+#include <functional>
 #include <set>
 
 #include "postgres/configuration.h"
@@ -25,8 +27,9 @@ class Server::Impl {
   std::string local_conninfo(const std::string& more = {}) const;
   Result<void> keep_original_conf() const;
   bool server_process_alive() const;  // postmaster.pid names a live process
-  // Into state_dir/diverged; `move` when the data directory is given up, else copies.
-  Result<void> keep_wal(const std::string& why, bool move) const;
+  // Runs it on the pool; it must end soon after its flag is set. One at a time.
+  awaitable<Result<void>> work_on_files(
+      std::function<Result<void>(const std::shared_ptr<std::atomic<bool>>& stop)> work);
 
   // --- changing (administer.cc) ------------------------------------------------------------------
   awaitable<Result<void>> create_role(Connection& connection, Credentials user, std::string options,
@@ -48,7 +51,9 @@ class Server::Impl {
   boost::asio::io_context& loop;
   const ServerSettings settings;
   const std::string os_user;
-  mutable boost::asio::thread_pool pool{2};  // for what may block; see aside.h
+  mutable boost::asio::thread_pool pool{3};  // for what may block; see aside.h
+  std::shared_ptr<std::atomic<bool>> files_busy = std::make_shared<std::atomic<bool>>(false);
+  std::shared_ptr<std::atomic<bool>> stop_files;  // of the latest such work
 
   boost::json::object cluster;           // as last given to write_configuration
   bool configured = false;               // write_configuration ran in this process

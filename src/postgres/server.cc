@@ -49,6 +49,7 @@ Server::Impl::Impl(boost::asio::io_context& loop_, ServerSettings settings_)
 }
 
 Server::Impl::~Impl() {
+  if (stop_files) *stop_files = true;
   pool.stop();
   pool.join();
 }

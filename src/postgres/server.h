@@ -61,9 +61,10 @@ class Server {
   Result<void> clear_job_marker();
   // Moves aside or removes the data directory's content so that a clone can start. Refuses while a
   // postmaster runs there. WAL that only this node has is kept under state_dir/diverged first.
-  Result<void> clear_data_directory(const std::string& why);
-  // Copies that WAL to the same place, before a rewind changes the directory.
-  Result<void> keep_diverged_wal(const std::string& why) const;
+  // Runs beside the loop, an hour at most; called again after an end in the midst, it goes on.
+  awaitable<Result<void>> clear_data_directory(std::string why);
+  // Copies that WAL to the same place, before a rewind changes the directory. Likewise.
+  awaitable<Result<void>> keep_diverged_wal(std::string why);
   // Triggers promotion: writes the promote file. The caller then sends SIGUSR1 to the postmaster,
   // and repeats both while the server stays in recovery.
   Result<void> write_promote_file() const;

@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <filesystem>
+#include <fstream>
 
 #include "postgres/configuration.h"
 #include "postgres/files.h"
@@ -42,7 +44,7 @@ TEST_F(ServerFiles, LooksAtTheDataDirectory) {
   EXPECT_EQ(server.look_at_data_directory(), DataDirectory::broken);
   ASSERT_TRUE(write_file(data + "/global/pg_control", "x", 0600));
   EXPECT_EQ(server.look_at_data_directory(), DataDirectory::valid);
-  ASSERT_TRUE(server.clear_data_directory("a test"));
+  ASSERT_TRUE(run(loop, server.clear_data_directory("a test")));
   EXPECT_TRUE(std::filesystem::exists(data));
   EXPECT_EQ(server.look_at_data_directory(), DataDirectory::empty);
   std::filesystem::create_directory(data + "/lost+found");
@@ -137,15 +139,51 @@ TEST_F(ServerFiles, ClearingReachesTablespacesAndRefusesALiveServer) {
   }
   while (std::filesystem::read_symlink(fmt::format("/proc/{}/cwd", child)) != data) usleep(1000);
   ASSERT_TRUE(write_file(data + "/postmaster.pid", std::to_string(child) + "\nx\n", 0600));
-  EXPECT_FALSE(server.clear_data_directory("a test"));
+  EXPECT_FALSE(run(loop, server.clear_data_directory("a test")));
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
   // The number lives again, as somebody else.
   ASSERT_TRUE(write_file(data + "/postmaster.pid", std::to_string(getpid()) + "\nx\n", 0600));
-  ASSERT_TRUE(server.clear_data_directory("a test"));
+  ASSERT_TRUE(run(loop, server.clear_data_directory("a test")));
   EXPECT_TRUE(std::filesystem::is_empty(data));
   EXPECT_FALSE(std::filesystem::exists(elsewhere + "/PG_15_202209061"));
   EXPECT_TRUE(std::filesystem::exists(elsewhere + "/not ours"));
+}
+
+TEST_F(ServerFiles, KeepsWalBesideTheLoopAndOnlyOnce) {
+  auto settings = server.settings();
+  settings.bin_dir = directory.path;
+  ASSERT_TRUE(write_file(directory.path + "/pg_controldata", R"(#!/bin/sh
+sleep 0.3
+echo 'Database system identifier: 7
+Database cluster state: in production
+Latest checkpoint location: 0/3000028
+Latest checkpoint'"'"'s TimeLineID: 2
+Minimum recovery ending location: 0/0
+'
+)",
+                         0755));
+  Server other(loop, settings);
+  const auto history = data + "/pg_wal/00000002.history";
+  std::filesystem::create_directories(data + "/pg_wal");
+  ASSERT_TRUE(write_file(history, "one\n", 0600));
+  boost::asio::steady_timer timer(loop, 100ms);
+  bool ticked = false;
+  timer.async_wait([&](boost::system::error_code) { ticked = true; });
+  ASSERT_TRUE(run(loop, other.keep_diverged_wal("a test")));
+  EXPECT_TRUE(ticked);
+  const auto kept = settings.state_dir + "/diverged/n1/2-0_3000028/00000002.history";
+  EXPECT_EQ(read_file(kept).value(), "one\n");
+
+  // What is there whole is left as it is, a half-made copy is not.
+  const auto whole = std::filesystem::last_write_time(kept);
+  { std::ofstream(kept) << "own\n"; }
+  std::filesystem::last_write_time(kept, whole);
+  ASSERT_TRUE(run(loop, other.keep_diverged_wal("a test")));
+  EXPECT_EQ(read_file(kept).value(), "own\n");
+  std::filesystem::resize_file(kept, 1);
+  ASSERT_TRUE(run(loop, other.keep_diverged_wal("a test")));
+  EXPECT_EQ(read_file(kept).value(), "one\n");
 }
 
 }  // namespace

@@ -263,7 +263,7 @@ TEST_F(LiveServerTest, StandbyKeepsItsPrimarysLimits) {
 TEST_F(LiveServerTest, ClearsADirectoryButKeepsItsWal) {
   LiveServer node(directory->path, "n1");
   make_primary(node);
-  auto refused = node.server.clear_data_directory("a test");
+  auto refused = run(node.loop, node.server.clear_data_directory("a test"));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, ErrorKind::refused);
   EXPECT_EQ(node.measure().state, ServerState::running);
@@ -286,12 +286,12 @@ TEST_F(LiveServerTest, ClearsADirectoryButKeepsItsWal) {
   const std::string in_advance = "0000000100000000000000F0";  // an old segment under a new name
   std::filesystem::copy_file(pg_wal + *segments_in(pg_wal).begin(), pg_wal + in_advance);
   const auto in_data = segments_in(pg_wal);
-  ASSERT_TRUE(node.server.keep_diverged_wal("a test"));
+  ASSERT_TRUE(run(node.loop, node.server.keep_diverged_wal("a test")));
   const auto copied = segments_in(kept);
   EXPECT_FALSE(copied.empty());
   EXPECT_FALSE(copied.contains(in_advance));  // it holds nothing of its own
   EXPECT_EQ(segments_in(pg_wal), in_data);
-  auto cleared = node.server.clear_data_directory("a test");
+  auto cleared = run(node.loop, node.server.clear_data_directory("a test"));
   ASSERT_TRUE(cleared) << cleared.error().message;
   EXPECT_EQ(node.server.look_at_data_directory(), DataDirectory::empty);
   EXPECT_EQ(segments_in(kept), copied);
