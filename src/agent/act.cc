@@ -1,8 +1,7 @@
 // Carrying a decision out: each action hands something to etcd, to the renewal thread, to the
 // guardian, or starts a job. None of them waits.
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <csignal>
+#include <fstream>
 
 #include "agent/loop.h"
 #include "base/clock.h"
@@ -47,8 +46,10 @@ bool Loop::act(const core::GrantLease& a) {
     if (grant) {
       seen_.lease = {lease::Renewal::State::alive, grant->id, grant->ttl, {}, {}};
       renewer_->adopt(grant->id, grant->ttl, lease::Instant(grant->sent_at));
-    } else if (seen_.dcs.reachable) {
-      log_warning("cannot get a lease: {}", grant.error().text());
+    } else {
+      if (seen_.dcs.reachable) log_warning("cannot get a lease: {}", grant.error().text());
+      seen_.lease_request = true;  // the next one a second later
+      spawn(try_lease_again());
     }
     wake();
   });
@@ -58,7 +59,8 @@ bool Loop::act(const core::GrantLease& a) {
 bool Loop::act(const core::AdoptLease& a) {
   seen_.lease = {lease::Renewal::State::alive, a.lease, a.ttl, {}, {}};
   renewer_->adopt(a.lease, a.ttl, a.counted);
-  if (state_.lock) armed_revision_ = state_.lock->mod_revision;
+  if (state_.lock) asked_epoch_ = *state_.lock;
+  armed_revision_ = asked_epoch_.mod_revision;
   return true;
 }
 
@@ -76,7 +78,10 @@ bool Loop::act(const core::DropLease& a) {
   return true;
 }
 
+// Written down without waiting for the disk: after a power loss the lock is raced for instead.
 bool Loop::act(const core::HoldKey& a) {
+  std::ofstream(epoch_file(), std::ios::trunc) << a.epoch.lease << ' ' << a.epoch.mod_revision;
+  seen_.remembered = a.epoch;
   renewer_->hold(a.epoch);
   return true;
 }
@@ -109,8 +114,14 @@ bool Loop::act(const core::Transact& a) {
 }
 
 bool Loop::act(const core::Arm& a) {
+  asked_epoch_ = a.epoch;
   armed_revision_ = a.epoch.mod_revision;
   return accepted(guard_->arm(a.epoch, a.deadline, a.ttl), "cannot arm the guardian");
+}
+
+bool Loop::act(const core::Disarm& a) {
+  armed_revision_ = 0;
+  return accepted(guard_->disarm(a.epoch), "cannot disarm the guardian");
 }
 
 bool Loop::act(const core::Fence& a) {
@@ -132,7 +143,7 @@ bool Loop::act(const core::PollLease& a) {
 
 bool Loop::act(const core::AskPeers& a) {
   seen_.peers_asked = true;
-  asio::co_spawn(io_, ask_peers(a.members), asio::detached);
+  spawn(ask_peers(a.members));
   return true;
 }
 
@@ -180,12 +191,12 @@ bool Loop::act(const core::ClearMarker&) {
 }
 
 bool Loop::act(const core::Checkpoint&) {
-  asio::co_spawn(io_, checkpoint(), asio::detached);
+  spawn(checkpoint());
   return true;
 }
 
 bool Loop::act(const core::SyncSlots& a) {
-  asio::co_spawn(io_, sync_slots(a.members), asio::detached);
+  spawn(sync_slots(a.members));
   return true;
 }
 

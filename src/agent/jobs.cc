@@ -56,11 +56,18 @@ std::vector<std::string> last_lines(const std::string& path, std::size_t count) 
   return lines;
 }
 
+bool contains(const std::string& path, const std::string& words) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text(std::istreambuf_iterator<char>(file), {});
+  return text.find(words) != std::string::npos;
+}
+
 }  // namespace
 
 bool Loop::start_job(core::JobKind kind, awaitable<Result<std::string>> job) {
   if (seen_.job) return false;
   seen_.job = kind;
+  job_harmless_ = false;
   asio::co_spawn(io_, run_job(kind, std::move(job)),
                  asio::bind_cancellation_slot(cancel_job_.slot(), asio::detached));
   return true;
@@ -75,7 +82,8 @@ awaitable<void> Loop::run_job(core::JobKind kind, awaitable<Result<std::string>>
   }
   seen_.job.reset();
   seen_.interrupted_job = server_.interrupted_job();
-  seen_.job_ends.push_back({kind, result.has_value(), result ? *result : result.error().text()});
+  auto message = result ? *result : result.error().text();
+  seen_.job_ends.push_back({kind, result.has_value(), job_harmless_, std::move(message)});
   if (seen_.guard.phase == core::ServerPhase::none) {  // the files may be others than before
     seen_.server.data = DataDirectory::unknown;
     seen_.server.control.reset();
@@ -98,6 +106,7 @@ awaitable<Result<std::string>> Loop::run_program(std::string what, pg::Command c
                                                  seconds limit) {
   auto id = next_program_++;
   auto output = config_.server.state_dir + "/" + what + ".log";
+  program_refused_ = false;
   auto sent = guard_->run_job(id, {command.argv, command.environment}, output, limit);
   if (!sent) co_return tl::unexpected(sent.error());
   auto said_at = boottime_now();
@@ -109,6 +118,7 @@ awaitable<Result<std::string>> Loop::run_program(std::string what, pg::Command c
       (void)guard_->kill_job(id);
       throw;
     }
+    if (program_refused_) co_return failed("the guardian did not run " + what);
     if (boottime_now() - said_at < kProgress) continue;
     said_at = boottime_now();
     auto lines = last_lines(output, 1);
@@ -126,7 +136,13 @@ awaitable<Result<std::string>> Loop::initdb() {
   auto marked = server_.set_job_marker("initdb");
   if (!marked) co_return tl::unexpected(marked.error());
   if (server_.look_at_data_directory() != DataDirectory::empty) {
-    auto cleared = server_.clear_data_directory("an unfinished initdb");
+    auto control = server_.read_control_file();
+    if (control && control->timeline > 1) {
+      co_return fail(ErrorKind::refused,
+                     "the data directory holds a cluster that has been promoted",
+                     "if it is whole, remove " + config_.server.state_dir + "/job");
+    }
+    auto cleared = co_await server_.clear_data_directory("an unfinished initdb");
     if (!cleared) co_return tl::unexpected(cleared.error());
   }
   co_return co_await run_program("initdb", server_.initdb_command(), seconds(300));
@@ -136,7 +152,7 @@ awaitable<Result<std::string>> Loop::clone(core::UpstreamMember from) {
   auto marked = server_.set_job_marker("clone");
   if (!marked) co_return tl::unexpected(marked.error());
   if (server_.look_at_data_directory() != DataDirectory::empty) {
-    auto cleared = server_.clear_data_directory("cloning from " + from.name);
+    auto cleared = co_await server_.clear_data_directory("cloning from " + from.name);
     if (!cleared) co_return tl::unexpected(cleared.error());
   }
   auto written = server_.write_pgpass({from.address});
@@ -150,6 +166,7 @@ awaitable<Result<std::string>> Loop::clone(core::UpstreamMember from) {
 }
 
 awaitable<Result<std::string>> Loop::rewind(core::UpstreamMember from) {
+  job_harmless_ = true;  // until pg_rewind runs
   auto written = server_.write_pgpass({from.address});
   if (!written) co_return tl::unexpected(written.error());
   // pg_rewind reads the leader's control file, which tells the new timeline after a checkpoint
@@ -166,16 +183,28 @@ awaitable<Result<std::string>> Loop::rewind(core::UpstreamMember from) {
     }
     co_await sleep(milliseconds(200));
   }
-  auto kept = server_.keep_diverged_wal("the rewind from " + from.name);
+  auto kept = co_await server_.keep_diverged_wal("the rewind from " + from.name);
   if (!kept) co_return tl::unexpected(kept.error());
   auto marked = server_.set_job_marker("rewind");
   if (!marked) co_return tl::unexpected(marked.error());
-  auto done =
-      co_await run_program("pg_rewind", server_.rewind_command(upstream(from)), kRewindLimit);
+  job_harmless_ = false;
+  Result<std::string> done = failed("cancelled");
+  std::exception_ptr cancelled;
+  try {
+    auto command = server_.rewind_command(upstream(from));
+    done = co_await run_program("pg_rewind", std::move(command), kRewindLimit);
+  } catch (const std::exception&) {
+    cancelled = std::current_exception();
+  }
+  // It says so before it writes its first byte; up to then the directory is whole.
+  auto output = config_.server.state_dir + "/pg_rewind.log";
+  if (done || !contains(output, "need to copy")) {
+    auto whole = server_.clear_job_marker();
+    if (!whole) co_return tl::unexpected(whole.error());
+  }
+  if (cancelled) std::rethrow_exception(cancelled);
   if (!done) co_return done;
-  for (const auto& line : last_lines(*done, 1)) log_info("pg_rewind: {}", line);
-  auto whole = server_.clear_job_marker();
-  if (!whole) co_return tl::unexpected(whole.error());
+  for (const auto& line : last_lines(output, 1)) log_info("pg_rewind: {}", line);
   co_return from.name;
 }
 
@@ -195,13 +224,8 @@ awaitable<Result<std::string>> Loop::start_server(core::StartServer how) {
   if (!sent) co_return tl::unexpected(sent.error());
   auto started_by = boottime_now() + seconds(5);
   while (server_gone() && boottime_now() < started_by) co_await sleep(milliseconds(2));
-  measure();
-  while (seen_.guard.phase == core::ServerPhase::running) {
-    if (seen_.server.state == ServerState::running) co_return "running";
-    co_await sleep(kLookAgain);
-  }
-  co_return failed("it ended while it started; see its log in " + config_.server.state_dir +
-                   "/log");
+  if (server_gone()) co_return failed("the guardian did not start it");
+  co_return "started";
 }
 
 awaitable<Result<std::string>> Loop::stop_server(core::StopServer how) {
@@ -250,7 +274,9 @@ awaitable<Result<std::string>> Loop::reconfigure(std::optional<core::UpstreamMem
     auto written = server_.write_pgpass({member->address});
     if (!written) co_return tl::unexpected(written.error());
   }
-  bool standby = seen_.server.in_recovery;
+  // What a server that still starts up will be, its start says.
+  bool running = seen_.server.state == ServerState::running;
+  bool standby = running ? seen_.server.in_recovery : !seen_.guard.as_primary;
   const auto& settings = seen_.dcs.cluster.settings();
   auto changed = server_.write_configuration(settings.postgresql, standby, from);
   if (!changed) co_return tl::unexpected(changed.error());
@@ -268,15 +294,29 @@ awaitable<Result<std::string>> Loop::create_users() {
   co_return "created";
 }
 
+awaitable<void> Loop::try_lease_again() {
+  co_await sleep(milliseconds(1000));
+  seen_.lease_request = false;
+  wake();
+}
+
+// Until it is done no node can rewind against this one.
 awaitable<void> Loop::checkpoint() {
-  auto done = co_await server_.checkpoint(seconds(300));
-  if (!done) log_warning("checkpoint after promotion: {}", done.error().message);
+  while (seen_.server.is_primary()) {
+    auto done = co_await server_.checkpoint(seconds(300));
+    if (done) break;
+    log_warning("checkpoint after promotion: {}", done.error().message);
+    co_await sleep(milliseconds(1000));
+  }
   measure();
 }
 
 awaitable<void> Loop::sync_slots(std::vector<MemberName> members) {
   auto done = co_await server_.sync_slots(members, seconds(10));
-  if (!done) log_warning("replication slots: {}", done.error().message);
+  if (done) co_return;
+  log_warning("replication slots: {}", done.error().message);
+  seen_.slots_failed = true;
+  wake();
 }
 
 }  // namespace pgsteady::agent

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/json/serialize.hpp>
+#include <fstream>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -91,9 +91,10 @@ void Loop::start_renewer() {
   // neither a slow decision nor a busy loop costs a renewal.
   hooks.extend = [this](const lease::Epoch& epoch, lease::Instant deadline, lease::Duration ttl) {
     if (armed_revision_.load() != epoch.mod_revision) return;
+    auto asked = boottime_now().count();
+    if (!guard_->arm(epoch, deadline, ttl)) return;
     std::int64_t none = 0;
-    guard_asked_ns_.compare_exchange_strong(none, boottime_now().count());
-    (void)guard_->arm(epoch, deadline, ttl);
+    guard_asked_ns_.compare_exchange_strong(none, asked);
   };
   hooks.may_renew = [this] {
     bool armed = armed_revision_.load() != 0;
@@ -111,13 +112,28 @@ int Loop::run() {
   patience_ns_ = nanoseconds(seconds(2)).count();
   turned_at_ns_ = boottime_now().count();
   seen_.interrupted_job = server_.interrupted_job();
-  asio::co_spawn(io_, heartbeat(), asio::detached);
-  asio::co_spawn(io_, listen_to_guardian(), asio::detached);
-  asio::co_spawn(io_, tick(), asio::detached);
+  lease::Epoch epoch;
+  if (std::ifstream(epoch_file()) >> epoch.lease >> epoch.mod_revision) seen_.remembered = epoch;
+  spawn(heartbeat());
+  spawn(listen_to_guardian());
+  spawn(tick());
   dcs_->watch([this] { read_dcs(); });
   while (!exit_code_ && io_.run_one() > 0) {
   }
   return exit_code_.value_or(1);
+}
+
+// A coroutine that throws leaves the agent blind: then it is better started anew.
+void Loop::spawn(awaitable<void> work) {
+  asio::co_spawn(io_, std::move(work), [this](std::exception_ptr error) {
+    if (!error) return;
+    log_error("an unexpected exception ends the agent");
+    exit_code_ = 1;
+  });
+}
+
+std::string Loop::epoch_file() const {
+  return config_.server.state_dir + "/epoch";
 }
 
 void Loop::wake() {
@@ -134,6 +150,7 @@ void Loop::turn() {
   seen_.txn_ends.clear();
   seen_.job_ends.clear();
   seen_.polls.clear();
+  seen_.slots_failed = false;
   state_ = std::move(decision.state);
   if (!state_.lock) armed_revision_ = 0;
   patience_ns_ = nanoseconds(std::max<nanoseconds>(seconds(1), seen_.lease.ttl * 2 / 5)).count();
@@ -227,17 +244,14 @@ awaitable<void> Loop::listen_to_guardian() {
 void Loop::on_message(const guard::Message& message) {
   using guard::Kind;
   seen_.guard = {phase_of(message.phase), message.as_primary, message.epoch,
-                 message.deadline,        message.ttl,        seen_.guard.refused_revision};
+                 message.deadline,        message.ttl,        seen_.guard.refused};
   guard_known_ = true;
+  guard_asked_ns_ = 0;
   switch (message.kind) {
-    case Kind::armed:
-      guard_asked_ns_ = 0;
-      break;
     case Kind::refused:
-      guard_asked_ns_ = 0;
       log_warning("the guardian refused: {}", message.text);
-      if (message.code == static_cast<int>(Kind::arm))
-        seen_.guard.refused_revision = armed_revision_;
+      if (message.code == static_cast<int>(Kind::arm)) seen_.guard.refused = asked_epoch_;
+      if (message.code == static_cast<int>(Kind::run_job)) program_refused_ = true;
       break;
     case Kind::server_exited:
       if (message.fenced) {

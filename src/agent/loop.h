@@ -37,6 +37,8 @@ class Loop {
   // --- loop.cc: deciding
   // ---------------------------------------------------------------------------
   void start_renewer();
+  void spawn(awaitable<void> work);
+  std::string epoch_file() const;
   void wake();  // decide soon; many wakes make one turn
   void turn();
   void log_reasons(const core::Decision& decision);
@@ -68,6 +70,7 @@ class Loop {
   bool act(const core::LetGo& a);
   bool act(const core::Transact& a);
   bool act(const core::Arm& a);
+  bool act(const core::Disarm& a);
   bool act(const core::Fence& a);
   bool act(const core::PollLease& a);
   bool act(const core::AskPeers& a);
@@ -97,6 +100,7 @@ class Loop {
   awaitable<Result<std::string>> promote(lease::Epoch epoch);
   awaitable<Result<std::string>> reconfigure(std::optional<core::UpstreamMember> upstream);
   awaitable<Result<std::string>> create_users();
+  awaitable<void> try_lease_again();
   awaitable<void> checkpoint();
   awaitable<void> sync_slots(std::vector<MemberName> members);
   // Runs a program under the guardian and waits for its end; logs its output's last line now and
@@ -133,6 +137,9 @@ class Loop {
   std::vector<std::string> problems_said_;
   std::optional<int> exit_code_;
   boost::asio::cancellation_signal cancel_job_;
+  lease::Epoch asked_epoch_;   // that the guardian was asked to arm last
+  bool job_harmless_ = false;  // the present job has changed nothing yet
+  bool program_refused_ = false;
   std::int64_t next_program_ = 1;
   std::map<std::int64_t, int> program_ends_;  // wait statuses that were reported
 

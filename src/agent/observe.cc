@@ -1,6 +1,4 @@
 // Finding out: etcd, the local server, the peers.
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -85,7 +83,7 @@ void Loop::measure() {
     return;
   }
   measuring_ = true;
-  asio::co_spawn(io_, measure_once(), asio::detached);
+  spawn(measure_once());
 }
 
 awaitable<void> Loop::measure_once() {
@@ -119,7 +117,7 @@ awaitable<void> Loop::ask_peers(std::vector<MemberName> members) {
     auto address = member ? host_port_of_url(member->api_url) : HostPort{};
     if (!address || address->host.empty()) continue;
     ++*left;
-    asio::co_spawn(io_, ask_peer(name, *address, round, left), asio::detached);
+    spawn(ask_peer(name, *address, round, left));
   }
   while (*left > 0) co_await sleep(milliseconds(2));
   seen_.peers = *round;

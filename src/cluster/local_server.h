@@ -81,6 +81,7 @@ struct LocalServer {
   Lsn replay_lsn;   // standby: pg_last_wal_replay_lsn
   std::string replay_timestamp;  // of the last replayed commit, Patroni's format, may be empty
   bool replay_paused = false;
+  bool replaying = false;  // standby without a receiver that has local WAL left to replay
   std::string receiver_state;  // pg_stat_wal_receiver.status, empty when there is no receiver
   std::string upstream;        // host:port of primary_conninfo as it is set now, empty when cut
   std::vector<TimelineSwitch> history;    // own timeline's history: numbers only

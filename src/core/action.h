@@ -41,6 +41,9 @@ struct Arm {
   lease::Instant deadline;
   lease::Duration ttl;
 };
+struct Disarm {  // nothing runs any more, and nothing may start under this epoch
+  lease::Epoch epoch;
+};
 struct Fence {
   std::string why;
 };
@@ -88,8 +91,8 @@ struct Finish {
 };
 
 using Action =
-    std::variant<GrantLease, AdoptLease, DropLease, HoldKey, LetGo, Transact, Arm, Fence, PollLease,
-                 AskPeers, RunInitdb, Clone, Rewind, StartServer, StopServer, Promote, Reconfigure,
-                 CreateUsers, ClearMarker, Checkpoint, SyncSlots, CancelJob, Finish>;
+    std::variant<GrantLease, AdoptLease, DropLease, HoldKey, LetGo, Transact, Arm, Disarm, Fence,
+                 PollLease, AskPeers, RunInitdb, Clone, Rewind, StartServer, StopServer, Promote,
+                 Reconfigure, CreateUsers, ClearMarker, Checkpoint, SyncSlots, CancelJob, Finish>;
 
 }  // namespace pgsteady::core

@@ -11,7 +11,8 @@ namespace pgsteady::core {
 
 struct WalPosition {
   Timeline timeline = 0;
-  Lsn end;  // everything up to here is in the data directory
+  std::optional<Lsn> began;  // where it left the timeline before it, if known
+  Lsn end;                   // everything up to here is in the data directory
   bool end_known =
       true;  // false: a primary that crashed; its WAL reaches further than pg_control says
   bool was_primary = false;

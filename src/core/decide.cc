@@ -12,6 +12,7 @@ void apply_rules(Turn& turn) {
   rule_lost_lock(turn);
   if (rule_unarmed_primary(turn)) return;
   if (rule_deadline_near(turn)) return;
+  if (rule_disarm(turn)) return;
   if (rule_stop_requested(turn)) return;
   rule_lease(turn);
   if (rule_has_lock(turn)) return;

@@ -76,6 +76,37 @@ TEST(Fence, ANewAgentTakesOverWhatItsGuardianHolds) {
   EXPECT_FALSE(find<GrantLease>(decision));
 }
 
+TEST(Fence, AnEpochWithoutLockAndServerIsDisarmed) {
+  auto c = Case().stopped("in production");
+  c.seen.dcs.cluster.leader = LeaderKey{"pg2", 12, 150};
+  auto decision = c.decide();
+  ASSERT_TRUE(find<Disarm>(decision));
+  EXPECT_EQ(find<Disarm>(decision)->epoch, kEpoch);
+  EXPECT_FALSE(find<StartServer>(decision)) << "it would be killed at the old deadline";
+}
+
+TEST(Fence, AnEtcdThatWasWipedIsANewHistory) {
+  auto c = Case();
+  c.state.read_revision = 5000;
+  c.state.written_revision = 5000;
+  auto decision = c.decide();
+  EXPECT_FALSE(decision.state.lock);
+  EXPECT_EQ(decision.state.written_revision, 0);
+  EXPECT_TRUE(find<LetGo>(decision));
+}
+
+TEST(Fence, AFailedTransactionIsNotRepeatedAtOnce) {
+  auto c = Case().follows();
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::member));
+  c.seen.txn_ends = {{TxnKind::member, false, false, false, 0, kLease}};
+  auto decision = c.decide();
+  EXPECT_FALSE(find_txn(decision, TxnKind::member));
+  c.state = decision.state;
+  c.seen.txn_ends.clear();
+  c.now.boot += 1s;
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::member));
+}
+
 // --- holding the lock ---
 
 TEST(Leader, ArmsBeforeAnythingElse) {
@@ -132,14 +163,31 @@ TEST(Leader, GivesTheLockUpWithoutData) {
   auto c = Case().stopped("in production");
   c.seen.server.data = DataDirectory::empty;
   c.seen.server.control.reset();
-  EXPECT_TRUE(find_txn(c.decide(), TxnKind::give_up));
+  auto decision = c.decide();
+  EXPECT_TRUE(find<Disarm>(decision)) << "the epoch is closed before the note says so";
+  EXPECT_FALSE(find_txn(decision, TxnKind::give_up));
+  c.state = decision.state;
+  c.seen.guard.armed = {};
+  decision = c.decide();
+  EXPECT_TRUE(find_txn(decision, TxnKind::give_up));
+  EXPECT_FALSE(find<Arm>(decision));
+}
+
+TEST(Leader, AnEpochTakenOverStartsNothingBeforeItIsProven) {
+  auto c = Case().stopped("in production");
+  c.seen.lease.held_until.reset();
+  EXPECT_FALSE(find<StartServer>(c.decide()));
+  auto standby = Case().running_standby();
+  standby.seen.lease.held_until.reset();
+  EXPECT_FALSE(find<Promote>(standby.decide()));
 }
 
 TEST(Leader, GivesTheLockUpWhenTheServerDoesNotStart) {
   auto c = Case().stopped("in production");
   c.state.start.failures = 3;
-  auto txn = find_txn(c.decide(), TxnKind::give_up);
-  EXPECT_TRUE(txn);
+  auto given_up = c.decide();
+  EXPECT_TRUE(find<Disarm>(given_up));
+  EXPECT_TRUE(given_up.state.giving_up);
   c.seen.dcs.cluster.members.resize(1);  // nobody else could
   auto decision = c.decide();
   EXPECT_FALSE(find_txn(decision, TxnKind::give_up));
@@ -212,7 +260,7 @@ TEST(Leader, AnotherTtlMovesTheLockToANewLease) {
 TEST(Leader, AnEpochThatTheGuardianRefusesIsGivenUpAndTakenAnew) {
   auto c = Case().stopped("in production");
   c.seen.guard.armed = {};
-  c.seen.guard.refused_revision = kEpoch.mod_revision;
+  c.seen.guard.refused = kEpoch;
   auto decision = c.decide();
   EXPECT_FALSE(decision.state.lock);
   EXPECT_TRUE(find<LetGo>(decision));
@@ -376,6 +424,9 @@ TEST(Race, AReleaseOfAnEarlierLeaderIsNoRelease) {
 
 TEST(Race, TheKeyWithOurNameIsTakenUpAgainAsANewEpoch) {
   auto c = Case().no_lock().stopped("in production");
+  c.seen.dcs.cluster.leader->lease = 10;
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::readopt)) << "anybody can write a name";
+  c.seen.remembered = lease::Epoch{10, 100};
   auto decision = c.decide();
   const auto* txn = find_txn(decision, TxnKind::readopt);
   ASSERT_TRUE(txn);
@@ -450,6 +501,46 @@ TEST(Bootstrap, TheNewPrimaryMakesUsersThenNamesTheCluster) {
   ASSERT_TRUE(txn);
   EXPECT_EQ(txn->operations[0], Operation::put("initialize", kSystem.text()));
   EXPECT_EQ(txn->operations[1], Operation::put("config", R"({"ttl":5})"));
+}
+
+TEST(Bootstrap, ALostAnswerDoesNotLeaveTheDirectoryMarkedAsRuins) {
+  auto c = Case();
+  c.state.bootstrapping = true;
+  c.seen.interrupted_job = "initdb";
+  auto decision = c.decide();
+  EXPECT_TRUE(find<ClearMarker>(decision));
+  EXPECT_FALSE(decision.state.bootstrapping);
+}
+
+TEST(Bootstrap, ANodeWithDataNamesAClusterThatEtcdForgot) {
+  auto c = Case().leaderless();
+  c.seen.dcs.cluster.initialize.reset();
+  const auto decision = c.decide();
+  const auto* txn = find_txn(decision, TxnKind::name_cluster);
+  ASSERT_TRUE(txn);
+  EXPECT_EQ(txn->operations[0], Operation::put("initialize", kSystem.text()));
+}
+
+TEST(Bootstrap, AnEmptyNodeMakesNoSecondClusterBesideOneWithData) {
+  auto c = empty_node();
+  c.seen.dcs.cluster.members = {member("pg2", "replica", 12)};
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::claim_initialize));
+  c = empty_node();
+  c.state.had_cluster = true;
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::claim_initialize));
+  c.state = c.decide().state;
+  c.now.boot += 11s;
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::claim_initialize));
+}
+
+TEST(Bootstrap, AnInitializeKeyThatNobodyHoldsIsRemoved) {
+  auto c = empty_node();
+  c.seen.dcs.cluster.initialize = "";
+  auto decision = c.decide();
+  EXPECT_FALSE(find_txn(decision, TxnKind::cancel_initialize));
+  c.state = decision.state;
+  c.now.boot += 31s;
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::cancel_initialize));
 }
 
 TEST(Bootstrap, AForeignSystemIsRefused) {
@@ -533,6 +624,36 @@ TEST(Follow, AncestryDecidesBetweenStreamingAndRewinding) {
   }
 }
 
+TEST(Follow, TwoTimelinesOfTheSameNumberAreNotTheSame) {
+  auto c = Case().follows().stopped("shut down in recovery");
+  c.seen.server.control->timeline = 2;
+  c.seen.dcs.cluster.members[1].timeline = 2;
+  c.seen.dcs.cluster.history = {{1, Lsn{500}, "", "", ""}};
+  c.seen.server.history = {{1, Lsn{500}, "", "", ""}};
+  EXPECT_TRUE(find<StartServer>(c.decide()));
+  c.seen.server.history = {{1, Lsn{400}, "", "", ""}};
+  EXPECT_TRUE(find<Rewind>(c.decide()));
+}
+
+TEST(Follow, AServerThatStillStartsIsPointedAtANewLeader) {
+  auto c = Case().follows();
+  c.seen.server.state = ServerState::starting;
+  EXPECT_FALSE(find<Reconfigure>(c.decide()));
+  c.state.upstream = UpstreamMember{"pg3", {"10.0.0.3", 5432}};
+  EXPECT_TRUE(find<Reconfigure>(c.decide()));
+}
+
+TEST(Follow, AServerThatEndsBeforeItAnswersIsStartedAgainLater) {
+  auto c = Case().follows().stopped("shut down in recovery");
+  c.state.starting = true;
+  auto decision = c.decide();
+  EXPECT_FALSE(find<StartServer>(decision));
+  EXPECT_EQ(decision.state.start.failures, 1);
+  c.state = decision.state;
+  c.now.boot += 1s;
+  EXPECT_TRUE(find<StartServer>(c.decide()));
+}
+
 TEST(Follow, WhatCannotBeRewoundIsCloned) {
   auto c = Case().follows().stopped("in production");
   c.seen.dcs.cluster.members[1].timeline = 2;
@@ -580,6 +701,10 @@ TEST(Stop, TheLeaderHandsOver) {
   c.state = decision.state;
   c.stopped("shut down");
   decision = c.decide();
+  EXPECT_TRUE(find<Disarm>(decision));
+  EXPECT_FALSE(find_txn(decision, TxnKind::release));
+  c.seen.guard.armed = {};
+  decision = c.decide();
   const auto* txn = find_txn(decision, TxnKind::release);
   ASSERT_TRUE(txn);
   EXPECT_EQ(txn->compares, std::vector<Compare>{Compare::unchanged("leader", 100)});
@@ -600,6 +725,7 @@ TEST(Stop, TheLeaderHandsOver) {
 TEST(Stop, AKilledServerIsNoCleanRelease) {
   auto c = Case().stopped("in production");
   c.seen.stop_by = at(108s);
+  c.seen.guard.armed = {};
   auto decision = c.decide();
   const auto* txn = find_txn(decision, TxnKind::release);
   ASSERT_TRUE(txn);

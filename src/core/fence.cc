@@ -4,6 +4,8 @@
 namespace pgsteady::core {
 namespace {
 
+constexpr auto kAfterFailure = seconds(1);
+
 bool is_loss(lease::Renewal::State state) {
   return state == lease::Renewal::State::key_lost || state == lease::Renewal::State::lease_lost;
 }
@@ -17,6 +19,7 @@ void absorb_lock_taken(Turn& turn, const TxnEnd& end) {
 void absorb_txn(Turn& turn, const TxnEnd& end) {
   auto& state = turn.state;
   if (end.succeeded) state.written_revision = std::max(state.written_revision, end.revision);
+  if (!end.answered) state.txn_after[end.kind] = turn.now.boot + kAfterFailure;
   if (end.lease_gone) {
     turn.act(DropLease{false});
     return;
@@ -31,6 +34,7 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
     case TxnKind::give_up:
       if (!end.succeeded) break;
       state.lock.reset();
+      state.giving_up = false;
       state.released = true;
       turn.act(LetGo{});
       turn.say("Leader key released");
@@ -64,6 +68,7 @@ void note_end(Turn& turn, Backoff& backoff, const JobEnd& end, const char* what)
 
 void absorb_job(Turn& turn, const JobEnd& end) {
   auto& state = turn.state;
+  if (!end.ok) state.job_after[end.kind] = turn.now.boot + kAfterFailure;
   switch (end.kind) {
     case JobKind::initdb:
       note_end(turn, state.initdb, end, "initdb");
@@ -78,11 +83,10 @@ void absorb_job(Turn& turn, const JobEnd& end) {
     case JobKind::rewind:
       note_end(turn, state.rewind, end, "pg_rewind");
       state.rewound = end.ok;
-      if (!end.ok && state.rewind.failures >= 3) state.rewind_failed = true;
+      if (!end.ok && !end.harmless && state.rewind.failures >= 3) state.rewind_failed = true;
       break;
     case JobKind::start:
-      note_end(turn, state.start, end, "starting PostgreSQL");
-      if (end.ok) state.starting_since.reset();
+      if (!end.ok) note_end(turn, state.start, end, "starting PostgreSQL");
       break;
     case JobKind::create_users:
       if (end.ok) state.users_created = true;
@@ -96,15 +100,53 @@ bool release_matches(const ReleaseNote& note, const lease::Epoch& last_seen) {
   return !last_seen.valid() || note.leader_revision == last_seen.mod_revision;
 }
 
+// Linearizable reads never go back. If they do, this is another etcd, or one restored from a
+// backup: revisions of the old one mean nothing in it.
+void absorb_new_history(Turn& turn) {
+  auto& state = turn.state;
+  if (turn.cluster().revision < state.read_revision) {
+    turn.say(Reason::Level::warning, "etcd's revisions went back: it was wiped or restored");
+    if (state.lock) turn.act(LetGo{});
+    state.lock.reset();
+    state.takeover = {};
+    state.written_revision = 0;
+    state.member_written.clear();
+    state.status_written.clear();
+  }
+  state.read_revision = turn.cluster().revision;
+}
+
 void absorb_leader_key(Turn& turn) {
   const auto& cluster = turn.cluster();
   auto& takeover = turn.state.takeover;
   if (!turn.seen.dcs.read_at) return;
+  absorb_new_history(turn);
+  if (cluster.system_id()) turn.state.had_cluster = true;
+  if (cluster.initialize) {
+    turn.state.nameless_since.reset();
+  } else if (!turn.state.nameless_since) {
+    turn.state.nameless_since = turn.now.boot;
+  }
   if (cluster.leader) {
     takeover.key_seen({cluster.leader->lease, cluster.leader->mod_revision});
   } else {
     takeover.key_gone(*turn.seen.dcs.read_at, turn.settings().ttl);
     if (cluster.release && release_matches(*cluster.release, takeover.key())) takeover.released();
+  }
+}
+
+// A server that was started answers, or has ended before it ever did.
+void absorb_start(Turn& turn) {
+  auto& state = turn.state;
+  if (turn.seen.guard.phase == ServerPhase::none) state.starting_since.reset();
+  if (!state.starting || turn.seen.job == JobKind::start) return;
+  if (turn.server_running()) {
+    state.starting = false;
+    state.start.succeeded();
+  } else if (turn.seen.guard.phase == ServerPhase::none) {
+    state.starting = false;
+    state.start.failed(turn.now.boot);
+    turn.say(Reason::Level::error, "PostgreSQL ended while it started; see its log");
   }
 }
 
@@ -114,7 +156,11 @@ void absorb(Turn& turn) {
   for (const auto& end : turn.seen.txn_ends) absorb_txn(turn, end);
   for (const auto& end : turn.seen.job_ends) absorb_job(turn, end);
   for (const auto& poll : turn.seen.polls) turn.state.takeover.polled(poll);
-  if (turn.seen.guard.phase == ServerPhase::none) turn.state.starting_since.reset();
+  if (turn.seen.slots_failed) {
+    turn.state.synced_slots.clear();
+    turn.state.slots_synced_at = turn.now.boot;
+  }
+  absorb_start(turn);
   absorb_leader_key(turn);
 }
 
@@ -139,13 +185,14 @@ void rule_lost_lock(Turn& turn) {
   bool etcd_says =
       turn.seen.dcs.read_at && cluster.revision >= state.lock->mod_revision &&
       (!turn.leader_is_me() || cluster.leader->mod_revision != state.lock->mod_revision);
-  bool guardian_says = turn.seen.guard.refused_revision >= state.lock->mod_revision;
+  bool guardian_says = turn.seen.guard.refused == *state.lock;
   if (guardian_says) state.refused_at = turn.now.boot;
   if (!renewal_says && !etcd_says && !guardian_says) return;
   turn.say(Reason::Level::warning,
            fmt::format("Lock owner: {}; I am {}: lost the leader lock",
                        cluster.leader ? cluster.leader->name : "None", turn.self.name));
   state.lock.reset();
+  state.giving_up = false;
   turn.act(LetGo{});
 }
 
@@ -159,6 +206,15 @@ bool rule_unarmed_primary(Turn& turn) {
   turn.act(Fence{turn.state.lock ? "a primary that is not armed" : "a primary without the lock"});
   turn.say(Reason::Level::warning,
            "demoting self because I do not have the lock and I was a leader");
+  return true;
+}
+
+// Nothing runs and the lock is gone: close the epoch, or its deadline would kill the standby that
+// is started next, and an agent that comes after this one would take the epoch up.
+bool rule_disarm(Turn& turn) {
+  const auto& guard = turn.seen.guard;
+  if (turn.state.lock || guard.phase != ServerPhase::none || !guard.armed.valid()) return false;
+  turn.act(Disarm{guard.armed});
   return true;
 }
 

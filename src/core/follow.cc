@@ -28,10 +28,20 @@ Timeline leader_timeline(const Turn& turn) {
 
 WalPosition position(const Turn& turn) {
   const auto& server = turn.seen.server;
-  if (turn.server_running()) return {server.timeline, server.last_lsn(), true, false};
+  WalPosition result;
+  result.timeline = turn.server_running() ? server.timeline : server.control->timeline;
+  if (!server.history.empty() && server.history.back().timeline + 1 == result.timeline) {
+    result.began = server.history.back().end;
+  }
+  if (turn.server_running()) {
+    result.end = server.last_lsn();
+    return result;
+  }
   const auto& control = *server.control;
-  auto end = std::max(control.checkpoint, control.min_recovery);
-  return {control.timeline, end, control.cleanly_shut_down(), control.was_primary()};
+  result.end = std::max(control.checkpoint, control.min_recovery);
+  result.end_known = control.cleanly_shut_down();
+  result.was_primary = control.was_primary();
+  return result;
 }
 
 // Diverged only when that is what the facts say for a while: history and timeline are published in
@@ -77,6 +87,8 @@ void start_standby(Turn& turn, const std::optional<UpstreamMember>& upstream) {
   auto& backoff = turn.state.start;
   if (backoff.waits(turn.now.boot)) return turn.wake_at(backoff.until);
   turn.say("starting as a secondary");
+  turn.state.starting = true;
+  turn.state.upstream = upstream;
   turn.act(StartServer{false, upstream});
 }
 
@@ -101,6 +113,18 @@ void follow_stopped(Turn& turn, const UpstreamMember& leader) {
   start_standby(turn, leader);
 }
 
+// Whether the configuration has to be written anew, for another leader or another config key.
+bool point_at(Turn& turn, const UpstreamMember& leader) {
+  auto& state = turn.state;
+  bool changed = state.applied_config != turn.cluster().config_revision;
+  if (state.upstream == leader && !changed) return false;
+  if (state.upstream != leader) turn.say(fmt::format("following new leader {}", leader.name));
+  state.applied_config = turn.cluster().config_revision;
+  state.upstream = leader;
+  turn.act(Reconfigure{leader});
+  return true;
+}
+
 void follow_running(Turn& turn, const UpstreamMember& leader) {
   const auto& server = turn.seen.server;
   if (server.receiver_state == "streaming") turn.state.rewound = false;
@@ -111,12 +135,11 @@ void follow_running(Turn& turn, const UpstreamMember& leader) {
     return;
   }
   auto address = fmt::format("{}:{}", leader.address.host, leader.address.port);
-  bool changed = turn.state.applied_config != turn.cluster().config_revision;
-  if (server.upstream != address || changed) {
-    turn.state.applied_config = turn.cluster().config_revision;
-    if (server.upstream != address) turn.say(fmt::format("following new leader {}", leader.name));
-    turn.act(Reconfigure{leader});
-    return;
+  if (server.upstream != address) turn.state.upstream.reset();
+  if (point_at(turn, leader)) return;
+  if (!turn.state.old_slots_dropped) {
+    turn.state.old_slots_dropped = true;
+    turn.act(SyncSlots{});
   }
   turn.say(fmt::format("no action. I am ({}), a secondary, and following a leader ({})",
                        turn.self.name, leader.name));
@@ -148,7 +171,8 @@ void watch_lease(Turn& turn) {
 
 void rule_follow(Turn& turn) {
   watch_lease(turn);
-  if (turn.leader_is_me() || turn.busy()) return;
+  if (turn.busy()) return;
+  if (turn.leader_is_me()) return rule_no_dcs(turn);  // not by this life of ours: nobody to follow
   auto leader = upstream_of_leader(turn);
   if (!leader) {
     turn.say(fmt::format("Lock owner: {}; I am {}: no member of that name has an address yet",
@@ -158,7 +182,9 @@ void rule_follow(Turn& turn) {
   }
   if (turn.seen.guard.phase == ServerPhase::none) return follow_stopped(turn, *leader);
   if (turn.is_standby()) return follow_running(turn, *leader);
-  if (turn.seen.guard.phase == ServerPhase::running) turn.say("PostgreSQL is still starting up");
+  if (turn.seen.guard.phase != ServerPhase::running || turn.seen.guard.as_primary) return;
+  turn.say("PostgreSQL is still starting up");
+  point_at(turn, *leader);  // it may wait for WAL that only this leader has
 }
 
 // Without etcd, or without a leader, a whole data directory serves reads as a standby of nobody.

@@ -7,17 +7,19 @@ namespace {
 constexpr auto kSlotKept = std::chrono::minutes(30);  // after its member was last seen
 constexpr int kStartAttempts = 3;
 
-void give_up_lock(Turn& turn, std::string why) {
-  turn.say(Reason::Level::warning, fmt::format("released leader key: {}", why));
+// Nothing runs. The epoch is closed first, so that the release holds whatever happens to this
+// agent.
+void give_up_lock(Turn& turn, const std::string& why) {
+  auto& state = turn.state;
+  if (!state.giving_up) turn.say(Reason::Level::warning, "releasing the leader key: " + why);
+  state.giving_up = true;
+  if (turn.seen.guard.armed.valid()) return turn.act(Disarm{turn.seen.guard.armed});
+  ReleaseNote note;
+  note.leader = turn.self.name;
+  note.leader_revision = state.lock->mod_revision;
   Txn txn;
-  txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision)};
-  txn.operations = {Operation::remove("leader")};
-  if (!turn.process_exists()) {
-    ReleaseNote note;
-    note.leader = turn.self.name;
-    note.leader_revision = turn.state.lock->mod_revision;
-    txn.operations.push_back(Operation::put("release", release_to_json(note)));
-  }
+  txn.compares = {Compare::unchanged("leader", state.lock->mod_revision)};
+  txn.operations = {Operation::remove("leader"), Operation::put("release", release_to_json(note))};
   turn.transact(TxnKind::give_up, std::move(txn));
 }
 
@@ -52,6 +54,8 @@ void start_with_lock(Turn& turn) {
   turn.say(as_primary ? "starting as the primary because I have the session lock"
                       : "starting in recovery because I have the session lock");
   state.starting_since = turn.now.boot;
+  state.starting = true;
+  state.upstream.reset();
   turn.act(StartServer{as_primary, std::nullopt});
 }
 
@@ -74,7 +78,7 @@ void duty_status(Turn& turn) {
   auto json = status_to_json(status);
   if (json == turn.state.status_written || !turn.fresh()) return;
   if (turn.now.boot - turn.state.status_written_at < milliseconds(900)) return;
-  if (turn.in_flight(TxnKind::status)) return;
+  if (!turn.may_transact(TxnKind::status)) return;
   Txn txn;
   txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision)};
   txn.operations = {Operation::put("status", json)};
@@ -120,8 +124,9 @@ void duty_slots(Turn& turn) {
                 [&](const auto& entry) { return turn.now.boot - entry.second > kSlotKept; });
   std::vector<MemberName> wanted;
   for (const auto& [name, seen] : state.slot_members) wanted.push_back(name);
-  bool due = turn.now.boot - state.slots_synced_at > seconds(60);
-  if (wanted == state.synced_slots && !due) return;
+  auto age = turn.now.boot - state.slots_synced_at;
+  bool failed = state.synced_slots.empty() && !wanted.empty() && age < seconds(1);
+  if (failed || (wanted == state.synced_slots && age < seconds(60))) return;
   state.synced_slots = wanted;
   state.slots_synced_at = turn.now.boot;
   turn.act(SyncSlots{wanted});
@@ -153,8 +158,9 @@ void duty_checkpoint(Turn& turn) {
 }
 
 void keep(Turn& turn) {
-  turn.state.start.succeeded();
   turn.state.starting_since.reset();
+  turn.state.upstream.reset();
+  turn.state.old_slots_dropped = false;
   duty_finish_bootstrap(turn);
   duty_checkpoint(turn);
   duty_history(turn);
@@ -196,18 +202,22 @@ bool rule_has_lock(Turn& turn) {
   if (!state.lock) return false;
   const auto& lease = turn.seen.lease;
   if (turn.seen.guard.phase == ServerPhase::killing) return true;
+  if (state.giving_up) {
+    give_up_lock(turn, "");
+    return true;
+  }
   if (lease.lease != 0 && lease.lease != state.lock->lease) move_lock(turn);
+  // An epoch taken over from an earlier agent proves itself anew before anything new comes of it.
+  bool proven = lease.epoch == state.lock && lease.held_until && *lease.held_until > turn.now.boot;
   if (!turn.armed()) {
-    if (lease.epoch == state.lock && lease.held_until && *lease.held_until > turn.now.boot) {
-      turn.act(Arm{*state.lock, *lease.held_until, lease.ttl});
-    }
+    if (proven) turn.act(Arm{*state.lock, *lease.held_until, lease.ttl});
     return true;  // a message from the renewal thread or the guardian wakes us
   }
   if (turn.seen.guard.phase == ServerPhase::none) {
-    start_with_lock(turn);
+    if (proven) start_with_lock(turn);
   } else if (turn.is_primary()) {
     keep(turn);
-  } else if (turn.is_standby() && !turn.busy()) {
+  } else if (turn.is_standby() && !turn.busy() && proven) {
     turn.say("promoted self to leader by acquiring session lock");
     turn.act(Promote{*state.lock});
   } else if (!turn.is_standby() && turn.seen.guard.phase == ServerPhase::running) {

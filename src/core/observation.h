@@ -53,8 +53,7 @@ struct GuardFacts {
   lease::Epoch armed;       // invalid: unarmed
   lease::Instant deadline;
   lease::Duration ttl{};
-  // The last epoch that it refused to arm: over for this server, a new one is needed.
-  std::int64_t refused_revision = 0;
+  lease::Epoch refused;  // the last that it would not arm: a new one is needed
 };
 
 // At most one job that changes the server runs at a time.
@@ -63,7 +62,8 @@ enum class JobKind { initdb, clone, rewind, start, stop, promote, reconfigure, c
 struct JobEnd {
   JobKind kind{};
   bool ok = false;
-  std::string message;  // of the failure
+  bool harmless = false;  // it failed before it changed anything
+  std::string message;    // of the failure
 };
 
 enum class TxnKind {
@@ -73,6 +73,7 @@ enum class TxnKind {
   release,
   give_up,
   claim_initialize,
+  name_cluster,
   finish_initialize,
   cancel_initialize,
   status,
@@ -117,6 +118,8 @@ struct Observation {
   std::optional<std::string> interrupted_job;  // marker of a job that did not finish
   std::optional<JobKind> job;                  // under way
   std::vector<TxnKind> transactions;           // under way
+  std::optional<lease::Epoch> remembered;      // the last epoch of this node, kept on its disk
+  bool slots_failed = false;                   // the last SyncSlots
   bool lease_request = false;                  // a grant or a revocation is under way
   bool peers_asked = false;                    // a round of questions is under way
   std::optional<PeerRound> peers;              // the last round

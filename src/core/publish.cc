@@ -48,7 +48,7 @@ void publish(Turn& turn) {
   auto lease = turn.seen.lease.lease;
   bool alive = lease != 0 && turn.seen.lease.state != lease::Renewal::State::lease_lost;
   if (!alive || !turn.seen.dcs.reachable || turn.seen.stop_by) return;
-  if (turn.in_flight(TxnKind::member)) return;
+  if (!turn.may_transact(TxnKind::member)) return;
   auto json = member_to_json(describe(turn));
   if (json == turn.state.member_written && lease == turn.state.member_lease) {
     const auto* there = turn.cluster().member(turn.self.name);

@@ -40,7 +40,8 @@ std::vector<MemberName> other_members(const Turn& turn) {
 bool own_figure_final(Turn& turn) {
   const auto& server = turn.seen.server;
   auto over_at = *turn.state.takeover.over_at();
-  if (lease::Instant(server.measured_at) < over_at) {
+  if (lease::Instant(server.measured_at) < over_at || server.replaying) {
+    turn.wake_in(milliseconds(20));
     turn.out.measure_now = true;
     return false;
   }
@@ -145,10 +146,15 @@ void race(Turn& turn) {
 
 }  // namespace
 
-// The key says our name and we don't hold it: an earlier life of this node put it there, or an
-// acquisition whose answer was lost. Nobody has led since, so it may be taken anew, as a new epoch.
+// The key carries our name and we don't hold it. It is taken up again at once, as a new epoch, only
+// if this very node put it there: in an acquisition whose answer was lost, or in an earlier life
+// that wrote the epoch down. Anybody can write a name.
 bool rule_leader_key_is_mine(Turn& turn) {
   if (!turn.leader_is_me() || turn.state.lock) return false;
+  const auto& key = *turn.cluster().leader;
+  bool of_this_life = key.lease != 0 && key.lease == turn.seen.lease.lease;
+  bool of_earlier_life = turn.seen.remembered == lease::Epoch{key.lease, key.mod_revision};
+  if (!of_this_life && !of_earlier_life) return false;
   const auto& server = turn.seen.server;
   if (turn.seen.guard.phase == ServerPhase::killing || turn.busy()) return true;
   if (server.data != DataDirectory::valid) return false;

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/observation.h"
+#include "core/action.h"
 #include "lease/takeover.h"
 
 namespace pgsteady::core {
@@ -31,6 +31,7 @@ struct State {
   lease::Takeover takeover;
   std::optional<lease::Instant> refused_at;  // when the guardian last refused to arm the lock
   lease::Duration asked_ttl{};               // that the present lease was asked for with
+  std::int64_t read_revision = 0;            // of the newest read
   std::int64_t written_revision = 0;         // of our last write; older reads are stale
   bool bootstrapping = false;                // we hold the initialize key and make a new cluster
   bool users_created = false;
@@ -38,8 +39,17 @@ struct State {
   std::optional<Timeline> checkpointed;  // a checkpoint was asked for since this timeline began
   std::optional<lease::Instant> starting_since;
   std::int64_t applied_config = -1;  // mod revision of the config key in force
-  bool released = false;             // on the way out: the lock is given up
-  MemberName successor;              // on the way out: whom the lock is left to
+  bool giving_up = false;            // the lock is on its way back
+  bool had_cluster = false;          // etcd named the cluster once
+  std::optional<lease::Instant> nameless_since;
+  std::optional<lease::Instant> stale_initialize_since;
+  bool starting = false;                        // a server was started and has not answered yet
+  std::optional<UpstreamMember> upstream;       // as last configured
+  bool old_slots_dropped = false;               // those made while this node led
+  std::map<TxnKind, lease::Instant> txn_after;  // not again before, after a failure
+  std::map<JobKind, lease::Instant> job_after;
+  bool released = false;  // on the way out: the lock is given up
+  MemberName successor;   // on the way out: whom the lock is left to
   std::optional<lease::Instant> stale_leader_since;
   std::int64_t stale_leader_revision = 0;
   std::map<MemberName, lease::Instant> slot_members;  // when each was last seen

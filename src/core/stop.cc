@@ -73,7 +73,12 @@ bool rule_stop_requested(Turn& turn) {
       turn.out.measure_now = true;
       return true;
     }
-    release_with_note(turn);
+    // A release says that nobody writes any more, nor will.
+    if (turn.seen.guard.armed.valid()) {
+      turn.act(Disarm{turn.seen.guard.armed});
+    } else {
+      release_with_note(turn);
+    }
     return true;
   }
   // The member key goes with the lease.

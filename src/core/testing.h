@@ -69,7 +69,7 @@ struct Case {
     state.lock = kEpoch;
     seen.lease.epoch = kEpoch;
     seen.lease.held_until = at(103s);
-    seen.guard = {ServerPhase::running, true, kEpoch, at(103s), 5s};
+    seen.guard = {ServerPhase::running, true, kEpoch, at(103s), 5s, {}};
     running_primary();
     return *this;
   }
@@ -81,6 +81,8 @@ struct Case {
     running_standby();
     seen.server.upstream = "10.0.0." + leader.substr(2) + ":5432";
     seen.server.receiver_state = "streaming";
+    state.upstream = UpstreamMember{leader, HostPort{"10.0.0." + leader.substr(2), 5432}};
+    state.old_slots_dropped = true;
     return *this;
   }
 

@@ -26,12 +26,19 @@ struct Turn {
   const ClusterView& cluster() const { return seen.dcs.cluster; }
   const DynamicConfig& settings() const { return cluster().settings(); }
 
+  // A job of a kind that has just failed waits a moment; so does a transaction.
   void act(Action action) {
-    if (changes_server(action)) job_started_ = true;
+    if (auto kind = job_of(action)) {
+      if (held_back(state.job_after, *kind)) return;
+      job_started_ = true;
+    }
     out.actions.push_back(std::move(action));
   }
   void transact(TxnKind kind, Txn txn) {
-    if (!in_flight(kind)) out.actions.push_back(Transact{kind, std::move(txn)});
+    if (may_transact(kind)) out.actions.push_back(Transact{kind, std::move(txn)});
+  }
+  bool may_transact(TxnKind kind) {
+    return !in_flight(kind) && !held_back(state.txn_after, kind);
   }
   bool in_flight(TxnKind kind) const {
     return std::find(seen.transactions.begin(), seen.transactions.end(), kind) !=
@@ -64,16 +71,24 @@ struct Turn {
   bool leader_is_me() const { return cluster().leader && cluster().leader->name == self.name; }
 
  private:
-  static bool changes_server(const Action& action) {
-    return std::visit(
-        [](const auto& a) {
-          using T = std::decay_t<decltype(a)>;
-          return std::is_same_v<T, RunInitdb> || std::is_same_v<T, Clone> ||
-                 std::is_same_v<T, Rewind> || std::is_same_v<T, StartServer> ||
-                 std::is_same_v<T, StopServer> || std::is_same_v<T, Promote> ||
-                 std::is_same_v<T, Reconfigure> || std::is_same_v<T, CreateUsers>;
-        },
-        action);
+  template <typename Kind>
+  bool held_back(const std::map<Kind, lease::Instant>& after, Kind kind) {
+    auto found = after.find(kind);
+    if (found == after.end() || now.boot >= found->second) return false;
+    wake_at(found->second);
+    return true;
+  }
+
+  static std::optional<JobKind> job_of(const Action& action) {
+    if (std::holds_alternative<RunInitdb>(action)) return JobKind::initdb;
+    if (std::holds_alternative<Clone>(action)) return JobKind::clone;
+    if (std::holds_alternative<Rewind>(action)) return JobKind::rewind;
+    if (std::holds_alternative<StartServer>(action)) return JobKind::start;
+    if (std::holds_alternative<StopServer>(action)) return JobKind::stop;
+    if (std::holds_alternative<Promote>(action)) return JobKind::promote;
+    if (std::holds_alternative<Reconfigure>(action)) return JobKind::reconfigure;
+    if (std::holds_alternative<CreateUsers>(action)) return JobKind::create_users;
+    return std::nullopt;
   }
 
   bool job_started_ = false;
@@ -86,6 +101,7 @@ void absorb(Turn& turn);
 void take_over_from_guardian(Turn& turn);
 void rule_lost_lock(Turn& turn);
 bool rule_unarmed_primary(Turn& turn);
+bool rule_disarm(Turn& turn);
 bool rule_deadline_near(Turn& turn);
 
 // stop.cc
