@@ -185,14 +185,17 @@ DataDirectory Server::look_at_data_directory() const {
   if (error) return DataDirectory::unknown;  // unreadable is not broken: nothing may be wiped
   bool any = false;
   for (const fs::directory_iterator end; !any && entry != end; entry.increment(error)) {
-    if (error) return DataDirectory::unknown;
     any = is_ours(entry->path());
   }
+  if (error) return DataDirectory::unknown;
   if (!any) return DataDirectory::empty;
-  const auto control = fs::status(impl_->in_data("global/pg_control"), error);
-  const bool has_control = fs::is_regular_file(control);
-  const bool has_version = fs::is_regular_file(fs::status(impl_->in_data("PG_VERSION"), error));
-  return has_control && has_version ? DataDirectory::valid : DataDirectory::broken;
+  bool whole = true;
+  for (const char* name : {"global/pg_control", "PG_VERSION"}) {
+    const auto found = fs::status(impl_->in_data(name), error);
+    if (error && found.type() != fs::file_type::not_found) return DataDirectory::unknown;
+    whole = whole && fs::is_regular_file(found);
+  }
+  return whole ? DataDirectory::valid : DataDirectory::broken;
 }
 
 bool Server::Impl::server_process_alive() const {
@@ -213,6 +216,7 @@ Result<void> keep_wal(const ServerSettings& settings, const std::string& why, bo
                       const Flag& stop) {
   const auto output = read_control_data(settings.bin_dir, settings.data_dir);
   const auto found = output ? parse_control_data(*output) : tl::unexpected(output.error());
+  if (!found && found.error().kind != ErrorKind::corrupt) return tl::unexpected(found.error());
   if (!found) return {};  // an interrupted clone: it has nothing of its own
   auto place = found->checkpoint > found->min_recovery ? found->checkpoint : found->min_recovery;
   auto name = fmt::format("{}-{}", found->timeline, place.text());
@@ -304,7 +308,12 @@ awaitable<Result<void>> Server::clear_data_directory(std::string why) {
     co_return fail(ErrorKind::refused, fmt::format("a server runs in {}", settings().data_dir),
                    "stop it before the directory is cleared");
   }
-  if (look_at_data_directory() == DataDirectory::empty) co_return Result<void>();
+  const auto state = look_at_data_directory();
+  if (state == DataDirectory::empty) co_return Result<void>();
+  if (state == DataDirectory::unknown) {
+    co_return fail(ErrorKind::retry, fmt::format("{} cannot be read", settings().data_dir),
+                   "nothing is removed from it before it can be");
+  }
   impl_->watch.close();
   std::function<Result<void>(const Flag&)> work = [settings = settings(), why](const Flag& stop) {
     return clear(settings, why, stop);

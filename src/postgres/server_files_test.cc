@@ -44,6 +44,14 @@ TEST_F(ServerFiles, LooksAtTheDataDirectory) {
   EXPECT_EQ(server.look_at_data_directory(), DataDirectory::broken);
   ASSERT_TRUE(write_file(data + "/global/pg_control", "x", 0600));
   EXPECT_EQ(server.look_at_data_directory(), DataDirectory::valid);
+  for (const char* name : {"/PG_VERSION", "/global/pg_control"}) {  // ELOOP, as any other trouble
+    std::filesystem::rename(data + name, data + "/aside");
+    std::filesystem::create_symlink(data + name, data + name);
+    EXPECT_EQ(server.look_at_data_directory(), DataDirectory::unknown) << name;
+    EXPECT_FALSE(run(loop, server.clear_data_directory("a test")));
+    std::filesystem::rename(data + "/aside", data + name);
+  }
+  EXPECT_EQ(server.look_at_data_directory(), DataDirectory::valid);
   ASSERT_TRUE(run(loop, server.clear_data_directory("a test")));
   EXPECT_TRUE(std::filesystem::exists(data));
   EXPECT_EQ(server.look_at_data_directory(), DataDirectory::empty);
