@@ -32,7 +32,7 @@ core::PeerFigure figure_of(const MemberName& name, const Result<http::Response>&
   figure.timeline = status->timeline;
   figure.lsn = status->last_lsn().value_or(Lsn{});
   if (status->race) {
-    figure.leaderless_revision = status->race->gone_leader_revision;
+    figure.leaderless_revision = status->race->leaderless_revision;
     figure.timeline = status->race->timeline;
     figure.lsn = status->race->lsn;
   }

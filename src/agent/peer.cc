@@ -50,7 +50,7 @@ void read_own(const json::object& own, PeerStatus& peer, std::vector<std::string
   FieldReader race_fields(race);
   PeerStatus::Race figure;
   std::optional<Lsn> lsn;
-  race_fields.number("gone_leader_revision", figure.gone_leader_revision);
+  race_fields.number("leaderless_revision", figure.leaderless_revision);
   figure.timeline = read_timeline(race_fields);
   race_fields.lsn("lsn", lsn);
   if (!lsn) race_fields.complain("lsn", "a position");

@@ -25,7 +25,7 @@ struct PeerStatus {
   bool pause = false;
   bool cluster_unlocked = false;
   struct Race {
-    std::int64_t gone_leader_revision = 0;
+    std::int64_t leaderless_revision = 0;
     Timeline timeline = 0;
     Lsn lsn;
   };

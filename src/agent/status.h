@@ -37,7 +37,7 @@ struct NodeStatus {
   // For a race: a read at this etcd revision found no leader key, the WAL receiver has ended since,
   // and this is how far it got. Absent while any of that does not hold.
   struct RaceFigure {
-    std::int64_t gone_leader_revision = 0;
+    std::int64_t leaderless_revision = 0;
     Timeline timeline = 0;
     Lsn lsn;
   };

@@ -202,7 +202,7 @@ TEST(Endpoints, PatroniDocumentOfAReplicaInARace) {
   EXPECT_EQ(out.at("replication_state").as_string(), "streaming");
   EXPECT_TRUE(out.at("cluster_unlocked").as_bool());
   const auto& race = out.at("pgsteady").at("race");
-  EXPECT_EQ(race.at("gone_leader_revision").as_int64(), 17);
+  EXPECT_EQ(race.at("leaderless_revision").as_int64(), 17);
   EXPECT_EQ(race.at("timeline").to_number<int>(), 3);
   EXPECT_EQ(race.at("lsn").as_int64(), 900);
 }

@@ -81,7 +81,7 @@ std::optional<SystemId> system_id(const NodeStatus& status) {
 json::object own_part(const NodeStatus& status) {
   json::object out{{"version", status.version}};
   if (status.race) {
-    out["race"] = json::object{{"gone_leader_revision", status.race->gone_leader_revision},
+    out["race"] = json::object{{"leaderless_revision", status.race->leaderless_revision},
                                {"timeline", status.race->timeline},
                                {"lsn", number(status.race->lsn)}};
   }
