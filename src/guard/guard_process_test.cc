@@ -69,7 +69,7 @@ TEST(GuardProcess, RefusesOldEpochsAndFarDeadlines) {
   RunningGuardian guardian;
   guardian.next_agent();
   guardian.arm(kEpoch, seconds(60));
-  ASSERT_TRUE(guardian.agent().arm({76, 9}, now() + seconds(1), seconds(5)));
+  ASSERT_TRUE(guardian.agent().arm({77, 9}, now() + seconds(1), seconds(5)));
   EXPECT_EQ(guardian.expect(Kind::refused).text, "a later epoch is armed");
   ASSERT_TRUE(guardian.agent().arm(kEpoch, now() + seconds(6), seconds(5)));
   EXPECT_EQ(guardian.expect(Kind::refused).text, "the deadline lies beyond now + ttl");
@@ -158,6 +158,33 @@ TEST(GuardProcess, GivesChildrenTheirEnvironmentAndNoDescriptors) {
   EXPECT_EQ(text, "hello\n");
   EXPECT_EQ(std::filesystem::status(output).permissions(),
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+TEST(GuardProcess, OnlyTheAgentSeesPasswords) {
+  const std::vector<std::string> names = {"PATRONI_SUPERUSER_PASSWORD", "PGPASSWORD"};
+  for (const auto& name : names) setenv(name.c_str(), "a-secret", 1);
+  setenv("PGSTEADY_TEST_PLAIN", "a-plain-word", 1);
+  RunningGuardian guardian;
+  guardian.next_agent();
+  for (const auto& name : names) unsetenv(name.c_str());
+  unsetenv("PGSTEADY_TEST_PLAIN");
+  const auto text_of = [](const std::string& path) {
+    std::ifstream file(path);
+    return std::string((std::istreambuf_iterator<char>(file)), {});
+  };
+  const auto agents = text_of("/proc/" + std::to_string(guardian.agent_pid()) + "/environ");
+  for (const auto& name : names) EXPECT_NE(agents.find(name + "=a-secret"), std::string::npos);
+
+  auto of_job = guardian.directory() / "output";
+  ASSERT_TRUE(guardian.agent().run_job(5, shell("env"), of_job, seconds(30)));
+  guardian.expect(Kind::job_exited);
+  auto of_server = guardian.directory() / "server";
+  ASSERT_TRUE(guardian.agent().start_server(shell("env > " + of_server), false));
+  guardian.expect(Kind::server_exited);
+  for (const auto& path : {of_job, of_server}) {
+    EXPECT_NE(text_of(path).find("a-plain-word"), std::string::npos) << path;
+    EXPECT_EQ(text_of(path).find("a-secret"), std::string::npos) << path;
+  }
 }
 
 TEST(GuardProcess, AJobsProcessesEndWithIt) {

@@ -27,13 +27,22 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
   return result;
 }
 
-std::vector<char*> merged_environment(const std::vector<std::string>& over) {
+// Passwords in the agent's configuration: whoever may read a server's environment must not see
+// them.
+bool is_secret(std::string_view entry) {
+  for (std::string_view start : {"PATRONI_", "PGPASSWORD"}) {
+    if (entry.substr(0, start.size()) == start) return true;
+  }
+  return false;
+}
+
+std::vector<char*> merged_environment(const std::vector<std::string>& over, bool with_secrets) {
   auto merged = pointers(over);
   merged.pop_back();
   for (char** entry = environ; *entry != nullptr; ++entry) {
     std::string_view text(*entry);
     auto key = text.substr(0, text.find('=') + 1);
-    bool replaced = false;
+    bool replaced = !with_secrets && is_secret(text);
     for (const auto& o : over) replaced = replaced || o.compare(0, key.size(), key) == 0;
     if (!replaced) merged.push_back(*entry);
   }
@@ -97,7 +106,8 @@ void set_descriptors(const Program& program) {
 
 pid_t spawn(const Program& program, const Inherited& inherited) {
   auto argv = pointers(program.argv);
-  auto environment = merged_environment(program.environment);
+  const bool is_agent = program.socket >= 0;
+  auto environment = merged_environment(program.environment, is_agent);
   pid_t guardian = getpid();
   pid_t pid = fork();
   if (pid != 0) return pid;

@@ -12,9 +12,10 @@ namespace pgsteady::guard {
 
 struct Program {
   std::vector<std::string> argv;
-  std::vector<std::string> environment;  // "KEY=value", over the guardian's own
-  std::string output_path;               // empty: standard output and error are inherited
-  int socket = -1;                       // handed over as descriptor 3
+  // "KEY=value", over the guardian's own, of which the agent alone gets PATRONI_* and PGPASSWORD.
+  std::vector<std::string> environment;
+  std::string output_path;  // empty: standard output and error are inherited
+  int socket = -1;          // handed over as descriptor 3; the agent has one
 };
 
 constexpr int kSocketInChild = 3;
