@@ -81,11 +81,11 @@ struct LocalServer {
   Lsn replay_lsn;   // standby: pg_last_wal_replay_lsn
   std::string replay_timestamp;  // of the last replayed commit, Patroni's format, may be empty
   bool replay_paused = false;
-  bool replaying = false;  // standby without a receiver that has local WAL left to replay
+  bool replaying = false;      // standby without a receiver that has local WAL left to replay
   std::string receiver_state;  // pg_stat_wal_receiver.status, empty when there is no receiver
   std::string upstream;        // host:port of primary_conninfo as it is set now, empty when cut
-  std::vector<TimelineSwitch> history;    // own timeline's history: numbers only
-  std::string start_time;                 // postmaster's, Patroni's format
+  std::vector<TimelineSwitch> history;  // own timeline's; while stopped that of the control file's
+  std::string start_time;               // postmaster's, Patroni's format
   std::chrono::nanoseconds started_at{};  // boottime of the process's start
   int version = 0;                        // 150018
   SystemId system_id;

@@ -4,6 +4,8 @@
 #include <libpq-fe.h>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
+#include <cstring>
 #include <optional>
 
 namespace pgsteady::pg {
@@ -17,6 +19,17 @@ std::string one_line(const char* message) {
     if (c == '\n' || c == '\t') c = ' ';
   }
   return text;
+}
+
+// Why a connection was refused. libpq tells the SQLSTATE nowhere but in its verbose message.
+bool is_not_accepting(const std::string& message) {
+  for (const char* state : {" 57P01: ", " 57P02: ", " 57P03: "}) {
+    if (message.find(state) != std::string::npos) return true;
+  }
+  for (const int number : {ENOENT, ECONNREFUSED}) {
+    if (message.find(std::strerror(number)) != std::string::npos) return true;
+  }
+  return false;
 }
 
 void drop_notice(void*, const char*) {}  // libpq would print them on stderr
@@ -68,8 +81,14 @@ tl::unexpected<Error> Connection::late(std::string what) {
 
 tl::unexpected<Error> Connection::lost(std::string what) {
   auto message = connection_ ? one_line(PQerrorMessage(connection_)) : std::string();
+  message = message.substr(0, message.find(" LOCATION:"));
   close();
   return fail(ErrorKind::retry, fmt::format("{}: {}", what, message));
+}
+
+tl::unexpected<Error> Connection::refused() {
+  not_accepting_ = is_not_accepting(one_line(PQerrorMessage(connection_)));
+  return lost("cannot connect");
 }
 
 // The descriptor is lent to Asio for one wait only: libpq may close its socket and open another one
@@ -95,10 +114,11 @@ awaitable<bool> Connection::wait(Direction direction, Deadline deadline) {
 
 awaitable<Result<void>> Connection::open(std::string conninfo, Deadline deadline) {
   close();
-  timed_out_ = false;
+  timed_out_ = not_accepting_ = false;
   connection_ = PQconnectStart(conninfo.c_str());
   if (!connection_) co_return fail(ErrorKind::retry, "no memory for a connection");
-  if (PQstatus(connection_) == CONNECTION_BAD) co_return lost("cannot connect");
+  PQsetErrorVerbosity(connection_, PQERRORS_VERBOSE);
+  if (PQstatus(connection_) == CONNECTION_BAD) co_return refused();
   auto step = PGRES_POLLING_WRITING;
   while (step != PGRES_POLLING_OK) {
     const auto direction = step == PGRES_POLLING_READING ? Direction::read : Direction::write;
@@ -109,8 +129,9 @@ awaitable<Result<void>> Connection::open(std::string conninfo, Deadline deadline
       co_return late("the server did not accept a connection in time");
     }
     step = PQconnectPoll(connection_);
-    if (step == PGRES_POLLING_FAILED) co_return lost("cannot connect");
+    if (step == PGRES_POLLING_FAILED) co_return refused();
   }
+  PQsetErrorVerbosity(connection_, PQERRORS_DEFAULT);
   PQsetNoticeProcessor(connection_, &drop_notice, nullptr);
   if (PQsetnonblocking(connection_, 1) != 0) co_return lost("cannot connect");
   co_return Result<void>();

@@ -53,7 +53,9 @@ class Connection {
 
   bool is_open() const { return connection_ != nullptr; }
   bool timed_out() const { return timed_out_; }  // the last failure was the deadline
-  int server_version() const;                    // 150018
+  // The last open() failed because the server starts up, shuts down, recovers, or nobody listens.
+  bool not_accepting() const { return not_accepting_; }
+  int server_version() const;  // 150018
   void close();
 
   // What ALTER ROLE ... PASSWORD takes in place of the password itself. Needs an open connection.
@@ -66,10 +68,12 @@ class Connection {
   awaitable<Result<std::vector<Rows>>> collect(Deadline deadline);
   tl::unexpected<Error> late(std::string what);
   tl::unexpected<Error> lost(std::string what);
+  tl::unexpected<Error> refused();
 
   pg_conn* connection_ = nullptr;
   bool busy_ = false;  // a statement was sent whose results are not all read
   bool timed_out_ = false;
+  bool not_accepting_ = false;
   std::uint64_t turn_ = 0;  // of wait(): tells a timer that its wait has ended
   boost::asio::posix::stream_descriptor descriptor_;
   boost::asio::steady_timer timer_;

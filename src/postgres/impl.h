@@ -40,12 +40,12 @@ class Server::Impl {
   // --- measuring (measure.cc) --------------------------------------------------------------------
   awaitable<void> measure_running(LocalServer& result, Deadline deadline);
   awaitable<bool> connect(LocalServer& result, Deadline deadline);
-  awaitable<bool> ask(LocalServer& result, Deadline deadline);
+  awaitable<Result<void>> ask(LocalServer& result, Deadline deadline);
   awaitable<void> ask_replay_timeline(LocalServer& result, Deadline deadline);
   awaitable<std::optional<ControlFile>> control_file(Deadline deadline);
   void failed(LocalServer& result, const Error& error, bool late);
   void read_settings(const Rows& rows);
-  void add_history(LocalServer& result);
+  void add_history(LocalServer& result, Timeline timeline);
   void forget_process();
 
   boost::asio::io_context& loop;
@@ -62,6 +62,7 @@ class Server::Impl {
 
   Connection watch;          // kept open, for measuring
   bool answered = false;     // the present server process answered a query
+  LocalServer last;          // as it answered then
   std::string postmaster;    // its pid, as postmaster.pid tells it
   std::string last_problem;  // logged; so that it is not logged every second
   std::string start_time;

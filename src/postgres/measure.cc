@@ -30,7 +30,11 @@ constexpr char kPrepare[] =
     " pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(),"
     " to_char(pg_last_xact_replay_timestamp(), 'YYYY-MM-DD HH24:MI:SS.US+00:00'),"
     " CASE WHEN r THEN pg_is_wal_replay_paused() END, w.status, w.received_tli,"
-    " current_setting('primary_conninfo')"
+    " current_setting('primary_conninfo'),"
+    // Its replay waits for more WAL: it has come to the end of what is there.
+    " CASE WHEN r AND w.status IS NULL THEN NOT EXISTS"
+    " (SELECT FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup' AND"
+    " wait_event IN ('RecoveryWalStream', 'RecoveryRetrieveRetryInterval')) END"
     " FROM (SELECT pg_is_in_recovery() AS r) AS s"
     " LEFT JOIN pg_stat_get_wal_receiver() AS w ON true;"
     "PREPARE standbys AS"
@@ -84,6 +88,7 @@ void add_state(LocalServer& result, const Rows& rows) {
     result.receiver_state = rows.text(0, 7);
     result.timeline = number_at(rows, 0, 8);
     result.upstream = upstream_of_conninfo(std::string(rows.text(0, 9)));
+    result.replaying = is_true(rows.text(0, 10));
   } else {
     result.timeline = timeline_of_hex(rows.text(0, 1));
     result.write_lsn = lsn_at(rows, 0, 2).value_or(Lsn{});
@@ -143,6 +148,7 @@ void Server::Impl::forget_process() {
   receiver_timeline = replay_timeline = 0;
   postmaster.clear();
   pending_restart = false;
+  history_of = 0;  // the same number may be another timeline after a rewind or a clone
 }
 
 awaitable<std::optional<ControlFile>> Server::Impl::control_file(Deadline deadline) {
@@ -161,16 +167,28 @@ awaitable<std::optional<ControlFile>> Server::Impl::control_file(Deadline deadli
 }
 
 void Server::Impl::failed(LocalServer& result, const Error& error, bool late) {
-  result.state = late && answered ? ServerState::hung : ServerState::starting;
-  if (last_problem != error.message) log_info("the server does not answer: {}", error.message);
+  const bool said = last_problem == error.message;
   last_problem = error.message;
+  if (late || !answered || watch.not_accepting()) {
+    result.state = late && answered ? ServerState::hung : ServerState::starting;
+    if (!said) log_info("the server does not answer: {}", error.message);
+    return;
+  }
+  // It lives, and refuses us alone (too many clients, a role that is gone): as it was last seen.
+  if (!said) log_warning("the server does not let itself be measured: {}", error.message);
+  auto seen = last;
+  seen.data = result.data;
+  seen.standby_signal = result.standby_signal;
+  result = seen;
 }
 
 awaitable<bool> Server::Impl::connect(LocalServer& result, Deadline deadline) {
   if (watch.is_open()) co_return true;
   const auto pid = first_line(in_data("postmaster.pid"));
-  if (pid != postmaster) forget_process();
-  postmaster = pid;
+  if (!pid.empty() && pid != postmaster) {
+    forget_process();
+    postmaster = pid;
+  }
   auto opened = co_await watch.open(local_conninfo(), deadline);
   if (!opened) {
     failed(result, opened.error(), watch.timed_out());
@@ -207,7 +225,7 @@ void Server::Impl::read_settings(const Rows& rows) {
   }
 }
 
-awaitable<bool> Server::Impl::ask(LocalServer& result, Deadline deadline) {
+awaitable<Result<void>> Server::Impl::ask(LocalServer& result, Deadline deadline) {
   const bool with_settings = std::chrono::steady_clock::now() >= settings_due;
   std::string query = kStateQuery;
   if (with_settings) query += kSettingsQuery;
@@ -217,16 +235,15 @@ awaitable<bool> Server::Impl::ask(LocalServer& result, Deadline deadline) {
     answer = co_await watch.exec(query, deadline);
   }
   const std::size_t expected = with_settings ? 4 : 3;
-  if (!answer || answer->size() != expected || (*answer)[0].count() != 1) {
-    const auto error = answer ? Error{ErrorKind::retry, "a short answer", {}} : answer.error();
-    failed(result, error, watch.timed_out());
-    co_return false;
+  if (!answer) co_return tl::unexpected<Error>(answer.error());
+  if (answer->size() != expected || (*answer)[0].count() != 1) {
+    co_return fail(ErrorKind::retry, "a short answer");
   }
   add_state(result, (*answer)[0]);
   add_standbys(result, (*answer)[1]);
   add_slots(result, (*answer)[2]);
   if (with_settings) read_settings((*answer)[3]);
-  co_return true;
+  co_return Result<void>();
 }
 
 // A standby without a receiver: no function tells which timeline its replay is on, so it is asked
@@ -245,12 +262,12 @@ awaitable<void> Server::Impl::ask_replay_timeline(LocalServer& result, Deadline 
   }
 }
 
-void Server::Impl::add_history(LocalServer& result) {
-  if (result.timeline != history_of) {
-    history_of = result.timeline;
+void Server::Impl::add_history(LocalServer& result, Timeline timeline) {
+  if (timeline != history_of) {
+    history_of = timeline;
     history.clear();
-    if (result.timeline > 1) {
-      const auto path = in_data("pg_wal/" + history_file_name(result.timeline));
+    if (timeline > 1) {
+      const auto path = in_data("pg_wal/" + history_file_name(timeline));
       auto text = read_file(path);
       auto parsed = text ? parse_history(*text) : tl::unexpected(text.error());
       if (parsed) history = *parsed;
@@ -263,13 +280,16 @@ void Server::Impl::add_history(LocalServer& result) {
 awaitable<void> Server::Impl::measure_running(LocalServer& result, Deadline deadline) {
   const bool connected = co_await connect(result, deadline);
   if (!connected) co_return;
-  bool answers = co_await ask(result, deadline);
+  auto answers = co_await ask(result, deadline);
   if (!answers && !watch.is_open()) {  // the server was restarted since: a new connection
     const bool again = co_await connect(result, deadline);
     if (!again) co_return;
     answers = co_await ask(result, deadline);
   }
-  if (!answers) co_return;
+  if (!answers) {
+    failed(result, answers.error(), watch.timed_out());
+    co_return;
+  }
   if (result.in_recovery) {
     receiver_timeline = std::max(receiver_timeline, result.timeline);
     if (result.receiver_state.empty()) {
@@ -280,13 +300,14 @@ awaitable<void> Server::Impl::measure_running(LocalServer& result, Deadline dead
   if (!last_problem.empty()) log_info("the server answers");
   last_problem.clear();
   answered = true;
-  add_history(result);
+  add_history(result, result.timeline);
   result.state = ServerState::running;
   result.start_time = start_time;
   result.version = watch.server_version();
   result.system_id = system_id;
   result.control = control;
   result.pending_restart = pending_restart;
+  last = result;
 }
 
 awaitable<LocalServer> Server::measure(bool process_alive, std::chrono::milliseconds limit) {
@@ -304,6 +325,7 @@ awaitable<LocalServer> Server::measure(bool process_alive, std::chrono::millisec
   impl_->forget_process();
   if (result.data == DataDirectory::valid) {
     result.control = co_await impl_->control_file(deadline);
+    if (result.control) impl_->add_history(result, result.control->timeline);
   }
   co_return result;
 }

@@ -82,7 +82,8 @@ class Server {
   // Measures everything of LocalServer that `running` concerns; opens or reopens its connection by
   // itself. `process_alive`, `process_started_at` come from the guardian. A server that refuses
   // connections because it starts up gives `starting`; one that answered before and does not within
-  // the limit, `hung`.
+  // the limit, `hung`; one that answered before and refuses us alone, what was measured then
+  // (measured_at tells when).
   awaitable<LocalServer> measure(bool process_alive, std::chrono::milliseconds limit);
   // After initdb and the first start as a primary: users, passwords, grants for rewind. Idempotent.
   awaitable<Result<void>> create_users(std::chrono::milliseconds limit);

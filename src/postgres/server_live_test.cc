@@ -152,6 +152,81 @@ TEST_F(LiveServerTest, FrozenServerIsHungAndComesBack) {
   EXPECT_EQ(node.measure().state, ServerState::running);
 }
 
+TEST_F(LiveServerTest, AServerThatRefusesOnlyUsIsNotStarting) {
+  LiveServer node(directory->path, "n1");
+  make_primary(node);
+  const auto before = node.measure();
+  Connection held(node.loop);
+  const auto deadline = std::chrono::steady_clock::now() + 60s;
+  const auto& superuser = node.server.settings().superuser;
+  ASSERT_TRUE(run(node.loop, held.open(node.client_conninfo(superuser), deadline)));
+  const auto cut_off = [&] {
+    return run(node.loop, held.exec("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                                    " WHERE application_name = 'pgsteady'",
+                                    deadline));
+  };
+  ASSERT_TRUE(run(node.loop, held.exec("ALTER ROLE \"root user\" NOLOGIN", deadline)));
+  ASSERT_TRUE(cut_off());
+  for (int i = 0; i < 2; ++i) {
+    const auto now = node.measure();
+    EXPECT_EQ(now.state, ServerState::running);
+    EXPECT_FALSE(now.in_recovery);
+    EXPECT_EQ(now.write_lsn, before.write_lsn);
+    EXPECT_EQ(now.measured_at, before.measured_at);
+  }
+  Server restarted(node.loop, node.server.settings());  // knows nothing of it
+  EXPECT_EQ(run(node.loop, restarted.measure(true, 5s)).state, ServerState::starting);
+  ASSERT_TRUE(run(node.loop, held.exec("ALTER ROLE \"root user\" LOGIN", deadline)));
+  EXPECT_GT(node.measure().measured_at, before.measured_at);
+
+  // A smart shutdown waits for the held session, and lets nobody in.
+  ASSERT_EQ(kill(node.pid, SIGTERM), 0);
+  std::this_thread::sleep_for(500ms);
+  ASSERT_TRUE(cut_off());
+  EXPECT_EQ(node.measure().state, ServerState::starting);
+}
+
+TEST_F(LiveServerTest, TellsThatItStillReplaysItsOwnWal) {
+  LiveServer first(directory->path, "n1"), second(directory->path, "n2");
+  make_primary(first);
+  make_standby(second, first);
+  auto delayed = kCluster;
+  delayed["parameters"].as_object()["recovery_min_apply_delay"] = "1h";
+  ASSERT_TRUE(second.server.write_configuration(delayed, true, first.upstream()));
+  kill(second.pid, SIGHUP);
+  EXPECT_FALSE(second.measure().replaying);
+  std::this_thread::sleep_for(200ms);
+  ASSERT_TRUE(first.sql(first.server.settings().superuser, "CREATE TABLE t AS SELECT 1"));
+  const auto end = first.measure().write_lsn;
+  second.wait_for([&](const LocalServer& s) { return s.receive_lsn >= end; });
+  second.stop();
+  ASSERT_TRUE(second.server.write_configuration(delayed, true, std::nullopt));
+  second.start();
+  auto standby = second.wait_for(is_up);
+  EXPECT_TRUE(standby.replaying);
+  EXPECT_LT(standby.last_lsn(), end);
+  ASSERT_TRUE(second.server.write_configuration(kCluster, true, std::nullopt));
+  kill(second.pid, SIGHUP);
+  standby = second.wait_for([](const LocalServer& s) { return is_up(s) && !s.replaying; });
+  EXPECT_GE(standby.last_lsn(), end);
+}
+
+TEST_F(LiveServerTest, DropsItsSlotsAsAStandbyToo) {
+  LiveServer first(directory->path, "n1"), second(directory->path, "n2");
+  make_primary(first);
+  make_standby(second, first);
+  ASSERT_TRUE(second.sql(second.server.settings().superuser,
+                         "SELECT pg_create_physical_replication_slot('a_backup_tool')"));
+  ASSERT_TRUE(run(second.loop, second.server.sync_slots({"n1", "n3"}, 20s)));
+  EXPECT_EQ(second.measure().slots.size(), 3u);
+  auto dropped = run(second.loop, second.server.sync_slots({}, 20s));
+  ASSERT_TRUE(dropped) << dropped.error().message;
+  const auto standby = second.measure();
+  EXPECT_TRUE(standby.in_recovery);
+  ASSERT_EQ(standby.slots.size(), 1u);
+  EXPECT_EQ(standby.slots[0].name, "a_backup_tool");
+}
+
 TEST_F(LiveServerTest, ShowsWhatWaitsForARestart) {
   LiveServer node(directory->path, "n1");
   make_primary(node);
@@ -241,6 +316,10 @@ TEST_F(LiveServerTest, StandbyPromotesAndTheOldPrimaryRewinds) {
   // Without any primary it still knows its timeline after a restart.
   second.stop();
   first.stop();
+  const auto stopped = second.measure();
+  EXPECT_EQ(stopped.state, ServerState::stopped);
+  ASSERT_EQ(stopped.history.size(), 1u);
+  EXPECT_EQ(stopped.history[0].end, promoted.history[0].end);
   first.start();
   follower = first.wait_for(is_up);
   EXPECT_EQ(follower.timeline, 2u);
