@@ -11,6 +11,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::size_t kJobLimit = 16;
+constexpr std::size_t kClosedLimit = 16;
 constexpr Duration kLongestTtl = hours(24);
 constexpr Duration kLongestLimit = hours(24 * 365);
 constexpr Duration kRestartDelayLimit = seconds(1);
@@ -209,9 +210,8 @@ Actions Guardian::reload_requested(Instant now) {
 
 void Guardian::check_deadline(Instant now, Actions& out) {
   if (!armed_ || now < deadline_) return;
-  closed_through_ = std::max(closed_through_, armed_->mod_revision);
   auto late = now - deadline_;
-  armed_.reset();
+  close_armed();
   if (phase_ != ServerPhase::none) {
     expired_ = true;
     kill_server(now, "its deadline passed " + milliseconds_text(late) + " ago", out);
@@ -349,14 +349,34 @@ std::string Guardian::why_not_arm(const Request& request, Instant now) const {
   if (request.deadline > now + request.ttl) return "the deadline lies beyond now + ttl";
   if (request.deadline <= now) return "the deadline has passed already";
   if (expired_) return "the server of a passed deadline is not all reaped";
-  if (epoch.mod_revision <= closed_through_)
-    return "the epoch is over: its deadline passed, or it was disarmed";
-  if (armed_ && epoch.mod_revision < armed_->mod_revision) return "a later epoch is armed";
-  if (armed_ && epoch.mod_revision == armed_->mod_revision && epoch.lease != armed_->lease) {
+  if (is_over(epoch)) return "the epoch is over: it passed, or was disarmed, fenced or replaced";
+  // With no server to protect another lease may come in: after a restore its revision is lower.
+  bool binding = armed_ && (phase_ != ServerPhase::none || epoch.lease == armed_->lease);
+  if (binding && epoch.mod_revision < armed_->mod_revision) return "a later epoch is armed";
+  if (binding && epoch.mod_revision == armed_->mod_revision && epoch.lease != armed_->lease) {
     return "the epoch is armed with another lease";
   }
   if (ending_ == Ending::finishing || ending_ == Ending::forced) return "the guardian is ending";
   return {};
+}
+
+bool Guardian::is_over(const Epoch& epoch) const {
+  return std::any_of(closed_.begin(), closed_.end(), [&epoch](const Epoch& closed) {
+    return closed.lease == epoch.lease && epoch.mod_revision <= closed.mod_revision;
+  });
+}
+
+void Guardian::close(const Epoch& epoch) {
+  if (!epoch.valid() || is_over(epoch)) return;
+  std::erase_if(closed_, [&epoch](const Epoch& closed) { return closed.lease == epoch.lease; });
+  closed_.push_back(epoch);
+  if (closed_.size() > kClosedLimit) closed_.erase(closed_.begin());
+}
+
+void Guardian::close_armed() {
+  if (!armed_) return;
+  close(*armed_);
+  armed_.reset();
 }
 
 void Guardian::arm(const Request& request, Instant now, Actions& out) {
@@ -365,6 +385,7 @@ void Guardian::arm(const Request& request, Instant now, Actions& out) {
   // What was promised once stays promised: renewals may overtake each other.
   bool same = armed_ == request.epoch;
   deadline_ = same ? std::max(deadline_, request.deadline) : request.deadline;
+  if (!same) close_armed();
   armed_ = request.epoch;
   ttl_ = request.ttl;
   send(Notice::Kind::armed, out);
@@ -374,8 +395,7 @@ void Guardian::disarm(const Request& request, Actions& out) {
   if (!armed_ || *armed_ != request.epoch) return refuse(request.kind, "not the armed epoch", out);
   // Whatever ran under an armed deadline may have been promoted, so it must be gone first.
   if (phase_ != ServerPhase::none) return refuse(request.kind, "the server still lives", out);
-  closed_through_ = armed_->mod_revision;
-  armed_.reset();
+  close_armed();
   send(Notice::Kind::status, out);
 }
 

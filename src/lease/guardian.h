@@ -183,6 +183,9 @@ class Guardian {
 
   void arm(const Request& request, Instant now, Actions& out);
   std::string why_not_arm(const Request& request, Instant now) const;
+  bool is_over(const Epoch& epoch) const;
+  void close(const Epoch& epoch);
+  void close_armed();
   void disarm(const Request& request, Actions& out);
   void start_server(const Request& request, Instant now, Actions& out);
   void stop_server(const Request& request, Instant now, Actions& out);
@@ -218,7 +221,10 @@ class Guardian {
   std::optional<Epoch> armed_;
   Instant deadline_;
   Duration ttl_{};
-  std::int64_t closed_through_ = 0;  // mod revisions up to here are over: passed or disarmed
+  // The epochs that are over (passed, disarmed, fenced, replaced), newest last, one per lease. An
+  // etcd that was restored counts its revisions from the start again, so only those of one lease
+  // compare. The few that count are those whose renewals may still be on their way.
+  std::vector<Epoch> closed_;
 
   Agent agent_ = Agent::none;
   std::uint64_t generation_ = 0;

@@ -232,6 +232,27 @@ TEST(Guardian, APassedEpochNeverComesBack) {
   EXPECT_EQ(house.told(Told::armed).size(), 1u);
 }
 
+TEST(Guardian, ARestoredEtcdsLowRevisionsAreArmed) {
+  auto house = primary();
+  house.arm({79, 3});
+  EXPECT_EQ(house.refusal(), "a later epoch is armed") << "the server lives under the other";
+  house.pass(4s);
+  house.everything_dies();
+  house.arm({79, 3});
+  EXPECT_EQ(house.guardian.armed(), (Epoch{79, 3}));
+}
+
+TEST(Guardian, WithoutAServerALowerRevisionOfAnotherLeaseReplacesTheArmedOne) {
+  auto house = talking();
+  house.arm();
+  house.arm({77, 9});
+  EXPECT_EQ(house.refusal(), "a later epoch is armed");
+  house.arm({79, 3});
+  EXPECT_EQ(house.guardian.armed(), (Epoch{79, 3}));
+  house.arm();
+  EXPECT_EQ(house.guardian.armed(), (Epoch{79, 3})) << "the replaced one came back";
+}
+
 TEST(Guardian, ArmsNothingUntilAllIsReaped) {
   auto house = primary();
   house.pass(4s);
