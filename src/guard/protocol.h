@@ -18,10 +18,10 @@ constexpr char kFdVariable[] = "PGSTEADY_GUARD_FD";
 
 enum class Kind : std::uint32_t {
   // agent → guardian
-  hello = 1,  // first message; answered by `status`
-  alive,      // sign of life, at least once a second
-  arm,        // lease, mod_revision, deadline_ns, ttl_ns → answered by `armed` or `refused`
-  disarm,     // lease, mod_revision: the server is no primary any more (a standby has no deadline)
+  hello = 1,      // first message; answered by `status`
+  alive,          // sign of life, at least once a second
+  arm,            // lease, mod_revision, deadline_ns, ttl_ns → answered by `armed` or `refused`
+  disarm,         // lease, mod_revision: the epoch is over, no server lives → `status` without it
   start_server,   // as_primary, texts: argv, "", environment
   stop_server,    // stop_mode, limit_ns: after it the server is killed
   fence,          // kill the server and all that is left of it, now

@@ -392,10 +392,15 @@ void Guardian::arm(const Request& request, Instant now, Actions& out) {
 }
 
 void Guardian::disarm(const Request& request, Actions& out) {
-  if (!armed_ || *armed_ != request.epoch) return refuse(request.kind, "not the armed epoch", out);
+  const auto& epoch = request.epoch;
+  // A later epoch of the same lease takes the armed one along.
+  bool armed = armed_ && armed_->lease == epoch.lease && armed_->mod_revision <= epoch.mod_revision;
   // Whatever ran under an armed deadline may have been promoted, so it must be gone first.
-  if (phase_ != ServerPhase::none) return refuse(request.kind, "the server still lives", out);
-  close_armed();
+  if (armed && phase_ != ServerPhase::none) {
+    return refuse(request.kind, "the server still lives", out);
+  }
+  close(epoch);  // also one that is not armed: its arming may still be on its way
+  if (armed) close_armed();
   send(Notice::Kind::status, out);
 }
 

@@ -37,7 +37,7 @@ struct Request {
     hello,
     alive,
     arm,           // epoch, deadline, ttl
-    disarm,        // epoch
+    disarm,        // epoch: it is over. Answered by `status`, unless its server still lives
     start_server,  // as_primary
     stop_server,   // mode, limit
     fence,

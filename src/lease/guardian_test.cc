@@ -253,6 +253,31 @@ TEST(Guardian, WithoutAServerALowerRevisionOfAnotherLeaseReplacesTheArmedOne) {
   EXPECT_EQ(house.guardian.armed(), (Epoch{79, 3})) << "the replaced one came back";
 }
 
+TEST(Guardian, AnEpochIsOverWithLaterOnesOfItsLease) {
+  auto house = talking();
+  house.ask(Request{.kind = Ask::disarm, .epoch = {77, 20}});
+  house.ask(Request{.kind = Ask::disarm, .epoch = {77, 12}});
+  for (std::int64_t revision : {12, 19, 20}) {
+    house.arm({77, revision});
+    EXPECT_FALSE(house.guardian.armed()) << revision;
+  }
+  house.arm({77, 21});
+  EXPECT_TRUE(house.guardian.armed());
+}
+
+TEST(Guardian, RemembersTheNewestSixteenClosedEpochs) {
+  auto house = talking();
+  for (std::int64_t lease = 1; lease <= 17; ++lease) {
+    for (std::int64_t revision : {9, 10, 10}) {  // one lease takes room for one
+      house.ask(Request{.kind = Ask::disarm, .epoch = {lease, revision}});
+    }
+  }
+  house.arm({2, 10});
+  EXPECT_FALSE(house.guardian.armed());
+  house.arm({1, 10});
+  EXPECT_TRUE(house.guardian.armed());
+}
+
 TEST(Guardian, ArmsNothingUntilAllIsReaped) {
   auto house = primary();
   house.pass(4s);
@@ -309,12 +334,43 @@ TEST(Guardian, DisarmsOnlyWhenNoServerLives) {
   auto house = primary();
   house.ask(Request{.kind = Ask::disarm, .epoch = kEpoch});
   EXPECT_EQ(house.refusal(), "the server still lives");
+  house.ask(Request{.kind = Ask::disarm, .epoch = {77, 11}});  // would take it along
+  EXPECT_EQ(house.told(Told::refused).size(), 2u);
+  house.arm();
+  EXPECT_EQ(house.told(Told::armed).size(), 1u);
   house.stop(StopMode::fast, 10s);
   house.everything_dies();
-  house.ask(Request{.kind = Ask::disarm, .epoch = {77, 9}});
-  EXPECT_EQ(house.refusal(), "not the armed epoch");
+  house.seen.clear();
   house.ask(Request{.kind = Ask::disarm, .epoch = kEpoch});
+  ASSERT_EQ(house.told(Told::status).size(), 1u);
+  EXPECT_FALSE(house.told(Told::status)[0].epoch.valid());
   EXPECT_FALSE(house.guardian.armed());
+}
+
+TEST(Guardian, DisarmingWhatIsNotArmedIsAnsweredWithTheStatus) {
+  auto house = talking();
+  for (Epoch epoch : {Epoch{}, kEpoch, kEpoch}) {
+    house.seen.clear();
+    house.ask(Request{.kind = Ask::disarm, .epoch = epoch});
+    EXPECT_TRUE(house.told(Told::refused).empty());
+    ASSERT_EQ(house.told(Told::status).size(), 1u);
+    EXPECT_FALSE(house.told(Told::status)[0].epoch.valid());
+  }
+  house.arm();
+  EXPECT_FALSE(house.guardian.armed()) << "its arming came after its end";
+}
+
+TEST(Guardian, DisarmingAnotherEpochLeavesTheArmedOne) {
+  auto house = primary();
+  house.seen.clear();
+  for (Epoch epoch : {Epoch{77, 9}, Epoch{78, 11}}) {
+    house.ask(Request{.kind = Ask::disarm, .epoch = epoch});
+  }
+  EXPECT_TRUE(house.told(Told::refused).empty());
+  ASSERT_EQ(house.told(Told::status).size(), 2u);
+  EXPECT_EQ(house.told(Told::status)[1].epoch, kEpoch);
+  house.arm();
+  EXPECT_EQ(house.told(Told::armed).size(), 1u);
 }
 
 TEST(Guardian, APromotedStandbyCannotBeDisarmed) {
