@@ -24,7 +24,7 @@ enum class Kind : std::uint32_t {
   disarm,         // lease, mod_revision: the epoch is over, no server lives → `status` without it
   start_server,   // as_primary, texts: argv, "", environment
   stop_server,    // stop_mode, limit_ns: after it the server is killed
-  fence,          // kill the server and all that is left of it, now
+  fence,          // the armed epoch is over; kill the server and all that is left → `status`
   signal_server,  // signal (SIGHUP, SIGUSR1) to the postmaster
   run_job,        // job, limit_ns, texts: output file, argv..., "", environment
   kill_job,       // job

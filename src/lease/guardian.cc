@@ -323,6 +323,7 @@ Actions Guardian::asked(std::uint64_t generation, const Request& request, Instan
       stop_server(request, now, out);
       break;
     case Request::Kind::fence:
+      close_armed();
       if (phase_ != ServerPhase::none) kill_server(now, "the agent fences it", out);
       send(Notice::Kind::status, out);
       break;

@@ -36,11 +36,11 @@ struct Request {
   enum class Kind {
     hello,
     alive,
-    arm,           // epoch, deadline, ttl
-    disarm,        // epoch: it is over. Answered by `status`, unless its server still lives
-    start_server,  // as_primary
-    stop_server,   // mode, limit
-    fence,
+    arm,            // epoch, deadline, ttl
+    disarm,         // epoch: it is over. Answered by `status`, unless its server still lives
+    start_server,   // as_primary
+    stop_server,    // mode, limit
+    fence,          // the armed epoch is over, and the server with it. Answered by `status`
     signal_server,  // signal
     run_job,        // job, limit
     kill_job,       // job

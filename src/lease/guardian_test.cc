@@ -467,6 +467,28 @@ TEST(Guardian, FenceKillsAtOnce) {
   EXPECT_TRUE(house.told(Told::server_exited).at(0).fenced);
 }
 
+TEST(Guardian, AFenceEndsTheArmedEpochInEveryPhase) {
+  for (auto phase :
+       {ServerPhase::none, ServerPhase::running, ServerPhase::stopping, ServerPhase::killing}) {
+    SCOPED_TRACE(static_cast<int>(phase));
+    auto house = phase == ServerPhase::none ? talking() : primary();
+    if (phase == ServerPhase::none) house.arm();
+    if (phase == ServerPhase::stopping) house.stop(StopMode::fast, 3s);
+    if (phase == ServerPhase::killing) house.postmaster_dies();
+    ASSERT_EQ(house.guardian.phase(), phase);
+    house.seen.clear();
+    house.ask(Ask::fence);
+    EXPECT_EQ(house.kills(), phase == ServerPhase::none ? 0u : 1u);
+    ASSERT_FALSE(house.told(Told::status).empty());
+    for (const auto& notice : house.told(Told::status)) EXPECT_FALSE(notice.epoch.valid());
+    house.everything_dies();
+    house.arm();
+    EXPECT_FALSE(house.guardian.armed());
+    house.arm({78, 11});
+    EXPECT_TRUE(house.guardian.armed());
+  }
+}
+
 TEST(Guardian, AFailedForkIsTold) {
   auto house = talking();
   house.run(house.guardian.server_start_failed("cannot fork", house.now));
