@@ -357,6 +357,16 @@ TEST(Race, OldFiguresAreMeasuredAnew) {
   EXPECT_TRUE(decision.measure_now);
 }
 
+TEST(Race, WalThatIsStillReplayedCountsButAPausedReplayDoesNotBlockForEver) {
+  auto c = Case().leaderless().peer("pg3", Lsn{1000});
+  c.seen.server.replaying = true;
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire));
+  c.state.takeover = {};
+  c.state.takeover.key_seen({12, 90});
+  c.state.takeover.key_gone(at(30s), 5s);
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::acquire));
+}
+
 TEST(Race, CutsAWalReceiverThatStillRuns) {
   auto c = Case().leaderless().peer("pg3", Lsn{1000});
   c.seen.server.receiver_state = "streaming";

@@ -6,6 +6,7 @@ namespace {
 
 constexpr auto kCandidateHeadStart = seconds(2);        // for the successor that a release names
 constexpr auto kPatienceWithPeers = milliseconds(500);  // for those that have not measured yet
+constexpr auto kPatienceWithReplay = seconds(60);
 constexpr auto kAskAgain = milliseconds(20);
 
 std::pair<Timeline, Lsn> figure(const LocalServer& server) {
@@ -40,7 +41,9 @@ std::vector<MemberName> other_members(const Turn& turn) {
 bool own_figure_final(Turn& turn) {
   const auto& server = turn.seen.server;
   auto over_at = *turn.state.takeover.over_at();
-  if (lease::Instant(server.measured_at) < over_at || server.replaying) {
+  // WAL that is still being replayed counts; a paused replay does not block for ever.
+  bool replaying = server.replaying && turn.now.boot < over_at + kPatienceWithReplay;
+  if (lease::Instant(server.measured_at) < over_at || replaying) {
     turn.wake_in(milliseconds(20));
     turn.out.measure_now = true;
     return false;

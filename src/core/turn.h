@@ -37,9 +37,7 @@ struct Turn {
   void transact(TxnKind kind, Txn txn) {
     if (may_transact(kind)) out.actions.push_back(Transact{kind, std::move(txn)});
   }
-  bool may_transact(TxnKind kind) {
-    return !in_flight(kind) && !held_back(state.txn_after, kind);
-  }
+  bool may_transact(TxnKind kind) { return !in_flight(kind) && !held_back(state.txn_after, kind); }
   bool in_flight(TxnKind kind) const {
     return std::find(seen.transactions.begin(), seen.transactions.end(), kind) !=
            seen.transactions.end();
