@@ -32,7 +32,7 @@ std::int64_t lease_of(const Txn& txn) {
 
 }  // namespace
 
-void Loop::carry_out(std::vector<core::Action> actions) {
+void Loop::carry_out(const std::vector<core::Action>& actions) {
   for (const auto& action : actions) {
     if (exit_code_ || !std::visit([this](const auto& a) { return act(a); }, action)) return;
   }
@@ -67,7 +67,7 @@ bool Loop::act(const core::AdoptLease& a) {
 bool Loop::act(const core::DropLease& a) {
   if (a.revoke && seen_.lease.lease != 0) {
     seen_.lease_request = true;
-    dcs_->revoke_lease(seen_.lease.lease, milliseconds(300), [this](Result<std::int64_t>) {
+    dcs_->revoke_lease(seen_.lease.lease, milliseconds(300), [this](const Result<std::int64_t>&) {
       seen_.lease_request = false;
       wake();
     });

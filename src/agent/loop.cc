@@ -125,7 +125,7 @@ int Loop::run() {
 
 // A coroutine that throws leaves the agent blind: then it is better started anew.
 void Loop::spawn(awaitable<void> work) {
-  asio::co_spawn(io_, std::move(work), [this](std::exception_ptr error) {
+  asio::co_spawn(io_, std::move(work), [this](const std::exception_ptr& error) {
     if (!error) return;
     log_error("an unexpected exception ends the agent");
     exit_code_ = 1;
@@ -156,7 +156,7 @@ void Loop::turn() {
   patience_ns_ = nanoseconds(std::max<nanoseconds>(seconds(1), seen_.lease.ttl * 2 / 5)).count();
   log_reasons(decision);
   show(decision);
-  carry_out(std::move(decision.actions));
+  carry_out(decision.actions);
   if (decision.measure_now) measure();
   arm_timer(std::max(decision.next_wake, now.boot + milliseconds(5)));
 }

@@ -62,7 +62,7 @@ class Loop {
 
   // --- act.cc: carrying out
   // ------------------------------------------------------------------------
-  void carry_out(std::vector<core::Action> actions);
+  void carry_out(const std::vector<core::Action>& actions);
   bool act(const core::GrantLease& a);
   bool act(const core::AdoptLease& a);
   bool act(const core::DropLease& a);

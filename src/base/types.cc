@@ -26,7 +26,7 @@ std::string Lsn::text() const {
 
 std::optional<Lsn> Lsn::parse(std::string_view text) {
   auto slash = text.find('/');
-  if (slash == std::string_view::npos || slash > 8 || text.size() - slash - 1 > 8) return {};
+  if (slash > 8 || text.size() - slash - 1 > 8) return std::nullopt;  // without one it is npos
   auto high = parse_number(text.substr(0, slash), 16);
   auto low = parse_number(text.substr(slash + 1), 16);
   if (!high || !low) return std::nullopt;

@@ -60,6 +60,7 @@ Result<std::string> prepare_state_dir(const std::string& path) {
 
 Error become(const std::vector<std::string>& command) {
   std::vector<char*> argv;
+  argv.reserve(command.size() + 1);
   for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   ::execv(argv.front(), argv.data());

@@ -119,6 +119,7 @@ std::string pretty(const Table& table) {
   }
   std::vector<std::vector<std::string>> rows;
   std::vector<std::size_t> widths;
+  widths.reserve(columns.size());
   for (const auto& column : columns) widths.push_back(width_of(column));
   for (const auto& row : table.rows) {
     rows.emplace_back();

@@ -75,7 +75,8 @@ Result<Response> fetch(HostPort host, const std::string& target,
                        std::chrono::milliseconds limit = 2s) {
   boost::asio::io_context context;
   std::optional<Result<Response>> result;
-  boost::asio::co_spawn(context, keep(result, host, target, limit), boost::asio::detached);
+  boost::asio::co_spawn(context, keep(result, std::move(host), target, limit),
+                        boost::asio::detached);
   context.run();
   return *result;
 }
