@@ -107,6 +107,8 @@ void absorb_new_history(Turn& turn) {
   if (turn.cluster().revision < state.read_revision) {
     turn.say(Reason::Level::warning, "etcd's revisions went back: it was wiped or restored");
     if (state.lock) turn.act(LetGo{});
+    if (turn.seen.lease.lease != 0)
+      turn.act(DropLease{false});  // its epochs are over for the guardian
     state.lock.reset();
     state.takeover = {};
     state.written_revision = 0;

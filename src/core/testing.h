@@ -19,7 +19,7 @@ inline lease::Instant at(std::chrono::milliseconds ms) {
   return lease::Instant(ms);
 }
 
-inline Member member(MemberName name, std::string role, std::int64_t lease) {
+inline Member member(const MemberName& name, std::string role, std::int64_t lease) {
   Member m;
   m.name = name;
   m.conn_url = "postgres://10.0.0." + name.substr(2) + ":5432/postgres";
@@ -74,7 +74,7 @@ struct Case {
     return *this;
   }
 
-  Case& follows(MemberName leader = "pg2") {
+  Case& follows(const MemberName& leader = "pg2") {
     no_lock();
     seen.dcs.cluster.leader = LeaderKey{leader, 12, 90};
     for (auto& m : seen.dcs.cluster.members) m.role = m.name == leader ? "primary" : "replica";

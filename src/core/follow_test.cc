@@ -1,0 +1,140 @@
+#include <gtest/gtest.h>
+
+#include "core/testing.h"
+
+namespace pgsteady::core::testing {
+namespace {
+
+TEST(Follow, SteadyState) {
+  auto decision = Case().follows().decide();
+  EXPECT_TRUE(says(decision, "no action. I am (pg1), a secondary, and following a leader (pg2)"));
+  ASSERT_TRUE(find<PollLease>(decision));
+  EXPECT_EQ(find<PollLease>(decision)->lease, 12);
+}
+
+TEST(Follow, StreamsFromANewLeader) {
+  auto c = Case().follows("pg3");
+  c.seen.server.upstream = "10.0.0.2:5432";
+  auto decision = c.decide();
+  ASSERT_TRUE(find<Reconfigure>(decision));
+  EXPECT_EQ(find<Reconfigure>(decision)->upstream->name, "pg3");
+}
+
+TEST(Follow, AnEmptyNodeClonesFromARunningLeader) {
+  auto c = Case().follows().stopped("");
+  c.seen.server.control.reset();
+  c.seen.server.data = DataDirectory::empty;
+  auto decision = c.decide();
+  ASSERT_TRUE(find<Clone>(decision));
+  EXPECT_EQ(find<Clone>(decision)->from.address, (HostPort{"10.0.0.2", 5432}));
+  c.seen.dcs.cluster.members[1].state = "starting";
+  EXPECT_FALSE(find<Clone>(c.decide()));
+}
+
+TEST(Follow, AnInterruptedCloneIsMadeAnew) {
+  auto c = Case().follows().stopped("shut down in recovery");
+  c.seen.interrupted_job = "clone";
+  EXPECT_TRUE(find<Clone>(c.decide()));
+  c.state.clone.failed(c.now.boot);
+  EXPECT_FALSE(find<Clone>(c.decide()));
+}
+
+struct Position {
+  const char* control;
+  Timeline local;
+  Timeline leader;
+  std::uint64_t end;       // of the local WAL
+  std::uint64_t switched;  // where timeline 1 ended for the leader; 0: no history published
+  const char* then;        // start, rewind, wait
+};
+
+TEST(Follow, AncestryDecidesBetweenStreamingAndRewinding) {
+  const Position rows[] = {
+      {"shut down in recovery", 1, 1, 900, 0, "start"},
+      {"shut down in recovery", 1, 2, 900, 900, "start"},
+      {"shut down in recovery", 1, 2, 901, 900, "rewind"},
+      {"shut down in recovery", 1, 2, 900, 0, "start"},
+      {"in production", 1, 2, 100, 900, "rewind"},
+      {"shut down", 1, 2, 100, 900, "rewind"},
+      {"in production", 1, 1, 100, 0, "start"},
+      {"in production", 3, 2, 100, 900, "rewind"},
+      {"in production", 1, 0, 100, 0, "wait"},
+  };
+  for (const auto& row : rows) {
+    auto c = Case().follows().stopped(row.control);
+    c.seen.server.control->timeline = row.local;
+    c.seen.server.control->checkpoint = Lsn{row.end};
+    c.seen.dcs.cluster.members[1].timeline = row.leader;
+    if (row.switched) c.seen.dcs.cluster.history = {{1, Lsn{row.switched}, "", "", ""}};
+    auto decision = c.decide();
+    std::string did = find<Rewind>(decision)        ? "rewind"
+                      : find<StartServer>(decision) ? "start"
+                                                    : "wait";
+    EXPECT_EQ(did, row.then) << row.control << " " << row.local << " " << row.leader << " "
+                             << row.end;
+  }
+}
+
+TEST(Follow, TwoTimelinesOfTheSameNumberAreNotTheSame) {
+  auto c = Case().follows().stopped("shut down in recovery");
+  c.seen.server.control->timeline = 2;
+  c.seen.dcs.cluster.members[1].timeline = 2;
+  c.seen.dcs.cluster.history = {{1, Lsn{500}, "", "", ""}};
+  c.seen.server.history = {{1, Lsn{500}, "", "", ""}};
+  EXPECT_TRUE(find<StartServer>(c.decide()));
+  c.seen.server.history = {{1, Lsn{400}, "", "", ""}};
+  EXPECT_TRUE(find<Rewind>(c.decide()));
+}
+
+TEST(Follow, AServerThatStillStartsIsPointedAtANewLeader) {
+  auto c = Case().follows();
+  c.seen.server.state = ServerState::starting;
+  EXPECT_FALSE(find<Reconfigure>(c.decide()));
+  c.state.upstream = UpstreamMember{"pg3", {"10.0.0.3", 5432}};
+  EXPECT_TRUE(find<Reconfigure>(c.decide()));
+}
+
+TEST(Follow, AServerThatEndsBeforeItAnswersIsStartedAgainLater) {
+  auto c = Case().follows().stopped("shut down in recovery");
+  c.state.starting = true;
+  auto decision = c.decide();
+  EXPECT_FALSE(find<StartServer>(decision));
+  EXPECT_EQ(decision.state.start.failures, 1);
+  c.state = decision.state;
+  c.now.boot += 1s;
+  EXPECT_TRUE(find<StartServer>(c.decide()));
+}
+
+TEST(Follow, WhatCannotBeRewoundIsCloned) {
+  auto c = Case().follows().stopped("in production");
+  c.seen.dcs.cluster.members[1].timeline = 2;
+  c.seen.dcs.cluster.history = {{1, Lsn{50}, "", "", ""}};
+  c.seen.server.control->checksums = false;
+  EXPECT_TRUE(find<Clone>(c.decide()));
+  c.seen.server.control->wal_log_hints = true;
+  EXPECT_TRUE(find<Rewind>(c.decide()));
+  c.state.rewind_failed = true;
+  EXPECT_TRUE(find<Clone>(c.decide()));
+}
+
+TEST(Follow, ARunningStandbyThatDivergedIsStopped) {
+  auto c = Case().follows();
+  c.seen.dcs.cluster.members[1].timeline = 2;
+  c.seen.dcs.cluster.history = {{1, Lsn{999}, "", "", ""}};
+  EXPECT_TRUE(find<StopServer>(c.decide()));
+  c.seen.dcs.cluster.history = {{1, Lsn{1000}, "", "", ""}};
+  EXPECT_FALSE(find<StopServer>(c.decide()));
+}
+
+TEST(Follow, WithoutEtcdAStandbyKeepsRunningAndAStoppedServerServesReads) {
+  auto c = Case().follows();
+  c.seen.dcs.reachable = false;
+  EXPECT_TRUE(c.decide().actions.empty());
+  c.stopped("in production");
+  auto decision = c.decide();
+  ASSERT_TRUE(find<StartServer>(decision));
+  EXPECT_FALSE(find<StartServer>(decision)->as_primary);
+}
+
+}  // namespace
+}  // namespace pgsteady::core::testing

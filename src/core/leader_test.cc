@@ -1,0 +1,169 @@
+#include <gtest/gtest.h>
+
+#include "core/testing.h"
+
+namespace pgsteady::core::testing {
+namespace {
+
+TEST(Leader, ArmsBeforeAnythingElse) {
+  auto c = Case().leaderless().leads().running_standby();
+  c.seen.guard.armed = {};
+  auto decision = c.decide();
+  ASSERT_TRUE(find<Arm>(decision));
+  EXPECT_EQ(find<Arm>(decision)->epoch, kEpoch);
+  EXPECT_EQ(find<Arm>(decision)->deadline, at(103s));
+  EXPECT_FALSE(find<Promote>(decision));
+}
+
+TEST(Leader, DoesNotArmWithoutACountedRenewal) {
+  auto c = Case().leads().running_standby();
+  c.seen.guard.armed = {};
+  c.seen.lease.held_until.reset();
+  EXPECT_FALSE(find<Arm>(c.decide()));
+  EXPECT_FALSE(find<Promote>(c.decide()));
+}
+
+TEST(Leader, PromotesOnceArmed) {
+  auto decision = Case().leads().running_standby().decide();
+  ASSERT_TRUE(find<Promote>(decision));
+  EXPECT_TRUE(says(decision, "promoted self to leader by acquiring session lock"));
+}
+
+TEST(Leader, StartsInPlaceAfterACrash) {
+  auto decision = Case().stopped("in production").decide();
+  ASSERT_TRUE(find<StartServer>(decision));
+  EXPECT_TRUE(find<StartServer>(decision)->as_primary);
+}
+
+TEST(Leader, StartsAFormerStandbyInRecovery) {
+  auto decision = Case().stopped("shut down in recovery").decide();
+  ASSERT_TRUE(find<StartServer>(decision));
+  EXPECT_FALSE(find<StartServer>(decision)->as_primary);
+}
+
+TEST(Leader, NeverStartsAPrimaryUnarmed) {
+  auto c = Case().stopped("in production");
+  c.seen.guard.armed = {};
+  EXPECT_FALSE(find<StartServer>(c.decide()));
+}
+
+TEST(Leader, WaitsUntilAKilledServerIsReaped) {
+  auto c = Case().stopped("in production");
+  c.seen.guard.phase = ServerPhase::killing;
+  auto decision = c.decide();
+  EXPECT_FALSE(find<StartServer>(decision));
+  EXPECT_FALSE(find<Arm>(decision));
+}
+
+TEST(Leader, GivesTheLockUpWithoutData) {
+  auto c = Case().stopped("in production");
+  c.seen.server.data = DataDirectory::empty;
+  c.seen.server.control.reset();
+  auto decision = c.decide();
+  EXPECT_TRUE(find<Disarm>(decision)) << "the epoch is closed before the note says so";
+  EXPECT_FALSE(find_txn(decision, TxnKind::give_up));
+  c.state = decision.state;
+  c.seen.guard.armed = {};
+  decision = c.decide();
+  EXPECT_TRUE(find_txn(decision, TxnKind::give_up));
+  EXPECT_FALSE(find<Arm>(decision));
+}
+
+TEST(Leader, AnEpochTakenOverStartsNothingBeforeItIsProven) {
+  auto c = Case().stopped("in production");
+  c.seen.lease.held_until.reset();
+  EXPECT_FALSE(find<StartServer>(c.decide()));
+  auto standby = Case().running_standby();
+  standby.seen.lease.held_until.reset();
+  EXPECT_FALSE(find<Promote>(standby.decide()));
+}
+
+TEST(Leader, GivesTheLockUpWhenTheServerDoesNotStart) {
+  auto c = Case().stopped("in production");
+  c.state.start.failures = 3;
+  auto given_up = c.decide();
+  EXPECT_TRUE(find<Disarm>(given_up));
+  EXPECT_TRUE(given_up.state.giving_up);
+  c.seen.dcs.cluster.members.resize(1);  // nobody else could
+  auto decision = c.decide();
+  EXPECT_FALSE(find_txn(decision, TxnKind::give_up));
+  EXPECT_TRUE(find<StartServer>(decision));
+}
+
+TEST(Leader, KeepsTheLock) {
+  auto decision = Case().decide();
+  EXPECT_TRUE(says(decision, "no action. I am (pg1), the leader with the lock"));
+  for (const auto& action : decision.actions) {
+    EXPECT_FALSE(std::holds_alternative<Fence>(action) ||
+                 std::holds_alternative<StopServer>(action));
+  }
+}
+
+TEST(Leader, AnIdleLeaderWritesNothingTwice) {
+  auto c = Case();
+  auto first = c.decide();
+  EXPECT_TRUE(find_txn(first, TxnKind::status));
+  EXPECT_TRUE(find_txn(first, TxnKind::member));
+  c.state = first.state;
+  c.now.boot += 2s;
+  c.seen.guard.deadline = c.now.boot + 3s;
+  auto second = c.decide();
+  EXPECT_FALSE(find_txn(second, TxnKind::status));
+  EXPECT_FALSE(find_txn(second, TxnKind::member));
+}
+
+TEST(Leader, PublishesTheHistoryAfterAPromotion) {
+  auto c = Case();
+  c.seen.server.timeline = 2;
+  c.seen.server.history = {{1, Lsn{500}, "no recovery target specified", "", ""}};
+  auto decision = c.decide();
+  const auto* txn = find_txn(decision, TxnKind::history);
+  ASSERT_TRUE(txn);
+  EXPECT_NE(txn->operations[0].value.find("[[1,500,"), std::string::npos);
+  EXPECT_NE(txn->operations[0].value.find("\"pg1\""), std::string::npos);
+  EXPECT_TRUE(find<Checkpoint>(decision));
+}
+
+TEST(Leader, AnotherTtlMovesTheLockToANewLease) {
+  auto c = Case();
+  c.state.asked_ttl = 5s;
+  EXPECT_FALSE(find<GrantLease>(c.decide()));
+  c.seen.dcs.cluster.config->ttl = 9s;
+  auto decision = c.decide();
+  ASSERT_TRUE(find<GrantLease>(decision));
+  EXPECT_EQ(find<GrantLease>(decision)->ttl, 9s);
+  c.state = decision.state;
+  c.seen.lease = {lease::Renewal::State::alive, 55, 9s, {}, {}};
+  decision = c.decide();
+  EXPECT_FALSE(find<GrantLease>(decision));
+  const auto* txn = find_txn(decision, TxnKind::readopt);
+  ASSERT_TRUE(txn);
+  EXPECT_EQ(txn->operations[0], Operation::put("leader", "pg1", 55));
+
+  c.seen.txn_ends = {{TxnKind::readopt, true, false, true, 230, 55}};
+  c.seen.dcs.cluster.leader = LeaderKey{"pg1", 55, 230};
+  c.seen.dcs.cluster.revision = 230;
+  decision = c.decide();
+  EXPECT_EQ(decision.state.lock, (lease::Epoch{55, 230}));
+  EXPECT_FALSE(find<Fence>(decision)) << "the old epoch's deadline still holds";
+  c.state = decision.state;
+  c.seen.txn_ends.clear();
+  c.seen.lease.epoch = lease::Epoch{55, 230};
+  c.seen.lease.held_until = at(106s);
+  EXPECT_TRUE(find<Arm>(c.decide()));
+}
+
+TEST(Leader, AnEpochThatTheGuardianRefusesIsGivenUpAndTakenAnew) {
+  auto c = Case().stopped("in production");
+  c.seen.guard.armed = {};
+  c.seen.guard.refused = kEpoch;
+  auto decision = c.decide();
+  EXPECT_FALSE(decision.state.lock);
+  EXPECT_TRUE(find<LetGo>(decision));
+  c.state = decision.state;
+  c.now.boot += 1s;
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::readopt));
+}
+
+}  // namespace
+}  // namespace pgsteady::core::testing
