@@ -22,6 +22,8 @@ CallBase::CallBase(Session& session, Repeat repeat, bool with_token, std::chrono
       began_(boottime_now()),
       deadline_(began_ + limit) {}
 
+// By value: the timer or the callback that holds the caller's copy may be replaced meanwhile.
+// NOLINTNEXTLINE(performance-unnecessary-value-param)
 void CallBase::attempt(std::shared_ptr<CallBase> self) {
   if (finished_) return;
   if (session_.broken()) return finish_with(*session_.broken());

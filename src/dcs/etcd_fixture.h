@@ -61,7 +61,7 @@ class TempDir {
 // One etcd process; killed when it goes out of scope.
 class EtcdServer {
  public:
-  EtcdServer(std::string data_dir, int client_port, std::vector<std::string> more)
+  EtcdServer(const std::string& data_dir, int client_port, std::vector<std::string> more)
       : port(client_port), scheme("http") {
     for (const auto& option : more) {
       if (option.starts_with("--cert-file")) scheme = "https";

@@ -79,6 +79,7 @@ class GuardPostgres : public testing::Test {
   // themselves.
   std::vector<Session> all_kinds_of_sessions() {
     std::vector<Session> sessions;
+    sessions.reserve(8);
     for (int i = 0; i < 8; ++i) sessions.push_back(session());
     for (const auto& s : sessions) EXPECT_TRUE(s.open());
     sessions[1].begin("select pg_sleep(1000)");
@@ -153,6 +154,7 @@ TEST_F(GuardPostgres, DiesWithTheGuardian) {
   RunningGuardian guardian;
   start(guardian, true);
   std::vector<Session> sessions;
+  sessions.reserve(8);
   for (int i = 0; i < 8; ++i) sessions.push_back(session());
   for (std::size_t i = 0; i < 4; ++i) sessions[i].begin("select pg_sleep(1000)");
   auto processes = descendants(guardian.pid());

@@ -260,8 +260,8 @@ TEST(GuardProcess, ASecondGuardianIsRefused) {
   RunningGuardian guardian({.options = {"--lock", lock}});
   guardian.next_agent();
   auto second = as_server_user();
-  for (auto word : {guardian.directory() / "pgsteady-guard", std::string("--lock"), lock,
-                    std::string("--"), guardian.directory() / "agent"}) {
+  for (const auto& word : {guardian.directory() / "pgsteady-guard", std::string("--lock"), lock,
+                           std::string("--"), guardian.directory() / "agent"}) {
     second.push_back(word);
   }
   auto result = run_process(second, {}, kPatience);

@@ -144,7 +144,7 @@ std::vector<std::string> as_server_user() {
           "--"};
 }
 
-RunningGuardian::RunningGuardian(GuardianSetup setup) {
+RunningGuardian::RunningGuardian(const GuardianSetup& setup) {
   // What a killed guardian leaves comes to this process to be reaped: to PostgreSQL a zombie
   // postmaster is one that still runs, and not every machine's init is quick about it.
   prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -183,6 +183,7 @@ void RunningGuardian::start(const GuardianSetup& setup) {
   words.insert(words.end(), setup.options.begin(), setup.options.end());
   words.insert(words.end(), {"--", directory_ / "agent"});
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   setenv("PGSTEADY_TEST_CONTROL", (directory_ / "control").c_str(), 1);

@@ -61,7 +61,7 @@ struct GuardianSetup {
 
 class RunningGuardian {
  public:
-  explicit RunningGuardian(GuardianSetup setup = {});
+  explicit RunningGuardian(const GuardianSetup& setup = {});
   ~RunningGuardian();
 
   const TestDirectory& directory() const { return directory_; }

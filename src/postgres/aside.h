@@ -27,7 +27,8 @@ boost::asio::awaitable<std::optional<T>> run_aside(boost::asio::thread_pool& poo
     std::optional<T> value;
     boost::asio::steady_timer arrived;
   };
-  auto handover = std::make_shared<Handover>(std::nullopt, boost::asio::steady_timer(loop));
+  auto handover =
+      std::make_shared<Handover>(Handover{std::nullopt, boost::asio::steady_timer(loop)});
   handover->arrived.expires_at(deadline);
   boost::asio::post(pool, [handover, work, &loop]() mutable {
     auto value = std::make_shared<T>(work());

@@ -45,7 +45,7 @@ void log_if_failed(const Result<void>& result) {
 Command Server::start_command() const {
   Command command{{impl_->program("postgres"), "-D", impl_->settings.data_dir}, {}};
   for (const auto& [name, value] : impl_->forced()) {
-    command.argv.push_back("--" + name + "=" + value);
+    command.argv.push_back(fmt::format("--{}={}", name, value));
   }
   return command;
 }

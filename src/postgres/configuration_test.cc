@@ -28,7 +28,8 @@ boost::json::object cluster(const char* parameters) {
   return {{"parameters", boost::json::parse(parameters)}};
 }
 
-Parameters file_of(const ServerSettings& s, const boost::json::object& c, Replication r = {}) {
+Parameters file_of(const ServerSettings& s, const boost::json::object& c,
+                   const Replication& r = {}) {
   std::vector<std::string> warnings;
   return file_parameters(s, c, r, warnings);
 }

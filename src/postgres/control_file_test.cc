@@ -18,7 +18,7 @@ constexpr char kOutput[] =
     "max_locks_per_xact setting:           64\n"
     "Data page checksum version:           1\n";
 
-std::string replaced(std::string what, std::string with) {
+std::string replaced(const std::string& what, const std::string& with) {
   std::string text = kOutput;
   return text.replace(text.find(what), what.size(), with);
 }

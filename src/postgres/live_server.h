@@ -75,7 +75,7 @@ inline std::uint16_t free_port() {
 template <typename T>
 T run(boost::asio::io_context& loop, awaitable<T> work) {
   std::optional<T> result;
-  boost::asio::co_spawn(loop, std::move(work), [&](std::exception_ptr error, T value) {
+  boost::asio::co_spawn(loop, std::move(work), [&](const std::exception_ptr& error, T value) {
     if (error) std::rethrow_exception(error);
     result.emplace(std::move(value));
   });
