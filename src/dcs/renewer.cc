@@ -308,7 +308,8 @@ class EtcdRenewer : public Renewer {
  public:
   EtcdRenewer(Options options, std::string value, RenewerHooks hooks, Post post)
       : open_(std::make_shared<std::atomic<bool>>(true)), reactor_("renewal") {
-    auto tell = [open = open_, post, told = hooks.report](const RenewalReport& report) {
+    auto tell = [open = open_, post = std::move(post),
+                 told = hooks.report](const RenewalReport& report) {
       if (!told) return;
       post([open, told, report] {
         if (*open) told(report);
