@@ -203,7 +203,6 @@ void Loop::show(const core::Decision& decision) {
 }
 
 void Loop::arm_timer(lease::Instant when) {
-  next_turn_ = when;
   timer_.expires_after(std::max<nanoseconds>(when - boot_now(), nanoseconds(0)));
   timer_.async_wait([this](boost::system::error_code error) {
     if (!error) wake();

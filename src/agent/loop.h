@@ -129,7 +129,6 @@ class Loop {
   bool turn_due_ = false;
   bool reading_ = false, read_again_ = false;
   bool measuring_ = false, measure_again_ = false, look_due_ = false;
-  lease::Instant next_turn_;
   WallTime dcs_last_seen_{};
   std::optional<std::chrono::nanoseconds> renewal_latency_;
   std::uint64_t fence_events_ = 0;

@@ -35,7 +35,6 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
       if (!end.succeeded) break;
       state.lock.reset();
       state.giving_up = false;
-      state.released = true;
       turn.act(LetGo{});
       turn.say("Leader key released");
       break;

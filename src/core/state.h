@@ -48,8 +48,7 @@ struct State {
   bool old_slots_dropped = false;               // those made while this node led
   std::map<TxnKind, lease::Instant> txn_after;  // not again before, after a failure
   std::map<JobKind, lease::Instant> job_after;
-  bool released = false;  // on the way out: the lock is given up
-  MemberName successor;   // on the way out: whom the lock is left to
+  MemberName successor;  // on the way out: whom the lock is left to
   std::optional<lease::Instant> stale_leader_since;
   std::int64_t stale_leader_revision = 0;
   std::map<MemberName, lease::Instant> slot_members;  // when each was last seen
