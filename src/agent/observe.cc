@@ -27,6 +27,7 @@ core::PeerFigure figure_of(const MemberName& name, const Result<http::Response>&
   if (!status) return figure;
   figure.answered = true;
   figure.running = status->running();
+  figure.starting = status->state == "starting";
   figure.primary = status->is_primary();
   figure.nofailover = status->tags.nofailover();
   figure.timeline = status->timeline;

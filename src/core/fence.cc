@@ -95,10 +95,6 @@ void absorb_job(Turn& turn, const JobEnd& end) {
   }
 }
 
-bool release_matches(const ReleaseNote& note, const lease::Epoch& last_seen) {
-  return !last_seen.valid() || note.leader_revision == last_seen.mod_revision;
-}
-
 // Linearizable reads never go back. If they do, this is another etcd, or one restored from a
 // backup: revisions of the old one mean nothing in it.
 void absorb_new_history(Turn& turn) {
@@ -132,7 +128,7 @@ void absorb_leader_key(Turn& turn) {
     takeover.key_seen({cluster.leader->lease, cluster.leader->mod_revision});
   } else {
     takeover.key_gone(*turn.seen.dcs.read_at, turn.settings().ttl);
-    if (cluster.release && release_matches(*cluster.release, takeover.key())) takeover.released();
+    if (turn.release()) takeover.released();
   }
 }
 

@@ -96,6 +96,7 @@ struct PeerFigure {
   MemberName name;
   bool answered = false;
   bool running = false;
+  bool starting = false;  // its server comes up: its figure is not known yet
   bool primary = false;
   bool nofailover = false;
   Timeline timeline = 0;

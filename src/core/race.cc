@@ -6,6 +6,7 @@ namespace {
 
 constexpr auto kCandidateHeadStart = seconds(2);        // for the successor that a release names
 constexpr auto kPatienceWithPeers = milliseconds(500);  // for those that have not measured yet
+constexpr auto kPatienceWithStarters = seconds(2);      // for those whose server is coming up
 constexpr auto kPatienceWithReplay = seconds(60);
 constexpr auto kAskAgain = milliseconds(20);
 
@@ -55,18 +56,42 @@ bool own_figure_final(Turn& turn) {
   return false;
 }
 
-// The release names us, and we have everything that the old primary ever wrote.
+// This node has everything that the primary which released the lock ever wrote.
+bool has_all_of(const ReleaseNote& release, const LocalServer& server) {
+  return release.end.value != 0 && server.timeline == release.timeline &&
+         server.last_lsn() > release.end;
+}
+
+// The release names us, and nothing is missing.
 bool chosen_successor(const Turn& turn) {
-  const auto& release = turn.cluster().release;
+  const auto* release = turn.release();
   const auto& failover = turn.cluster().failover;
   return release && failover && failover->leader == release->leader &&
-         failover->candidate == turn.self.name && release->end.value != 0 &&
-         turn.seen.server.timeline == release->timeline &&
-         turn.seen.server.last_lsn() > release->end;
+         failover->candidate == turn.self.name && has_all_of(*release, turn.seen.server);
+}
+
+// The primary that released the lock says where its WAL ends, and ours ends before. All nodes were
+// stopped together, say: whoever has the rest gets as long to come back as a primary gets to start.
+bool wait_for_released_wal(Turn& turn) {
+  const auto* release = turn.release();
+  const auto& server = turn.seen.server;
+  if (!release || release->end.value == 0 || server.timeline > release->timeline) return false;
+  if (has_all_of(*release, server)) return false;
+  auto until = *turn.state.takeover.over_at() + turn.settings().primary_start_timeout;
+  auto missing = fmt::format("{} wrote up to {} on timeline {} and I have {} on {}",
+                             release->leader, release->end.text(), release->timeline,
+                             server.last_lsn().text(), server.timeline);
+  if (turn.now.boot >= until) {
+    turn.say(Reason::Level::warning, missing + "; nobody with the rest came back in time");
+    return false;
+  }
+  turn.wake_at(until);
+  step_back(turn, missing);
+  return true;
 }
 
 bool wait_for_successor(Turn& turn) {
-  const auto& release = turn.cluster().release;
+  const auto* release = turn.release();
   const auto& failover = turn.cluster().failover;
   if (!release || !failover || failover->leader != release->leader) return false;
   if (failover->candidate.empty() || failover->candidate == turn.self.name) return false;
@@ -103,9 +128,12 @@ enum class Verdict { win, lose, ask };
 
 Verdict judge(Turn& turn, const PeerRound& round) {
   auto last_leader = turn.state.takeover.key().mod_revision;
-  bool patient = turn.now.boot < *turn.state.takeover.safe_at() + kPatienceWithPeers;
+  auto waited = turn.now.boot - *turn.state.takeover.safe_at();
+  bool patient = waited < kPatienceWithPeers;
   for (const auto& peer : round.peers) {
-    if (!peer.answered || !peer.running || peer.nofailover) continue;
+    if (!peer.answered || peer.nofailover) continue;
+    if (peer.starting && waited < kPatienceWithStarters) return Verdict::ask;
+    if (!peer.running) continue;
     if (peer.primary) {
       step_back(turn, fmt::format("{} is a running primary", peer.name));
       return Verdict::lose;
@@ -143,6 +171,7 @@ void race(Turn& turn) {
   if (wait_for_successor(turn)) return;
   if (!own_figure_final(turn)) return;
   turn.out.leaderless_revision = turn.cluster().revision;
+  if (wait_for_released_wal(turn)) return;
   if (too_far_behind(turn) || on_an_old_timeline(turn)) return;
   ask_or_acquire(turn);
 }

@@ -146,10 +146,35 @@ TEST(Race, TheChosenSuccessorTakesOverAtOnce) {
   EXPECT_TRUE(find_txn(released(Lsn{990}, "pg1").decide(), TxnKind::acquire));
 }
 
-TEST(Race, ASuccessorWithoutAllTheWalIsNoSuccessor) {
-  auto decision = released(Lsn{1000}, "pg1").decide();
+// All nodes were stopped together: the old primary's last WAL is on its own disk only.
+TEST(Race, WalThatTheReleaseNamesIsWaitedForButNotForEver) {
+  auto c = released(Lsn{1000}, "pg1");
+  auto decision = c.decide();
   EXPECT_FALSE(find_txn(decision, TxnKind::acquire));
-  EXPECT_TRUE(find<AskPeers>(decision));
+  EXPECT_FALSE(find<AskPeers>(decision));
+  EXPECT_TRUE(decision.leaderless_revision) << "the others must learn how far it is";
+  EXPECT_LE(decision.next_wake, at(110s));
+  c.now.boot += c.seen.dcs.cluster.settings().primary_start_timeout;
+  EXPECT_TRUE(find<AskPeers>(c.decide()));
+}
+
+TEST(Race, WalOfALaterTimelineIsNotBehindARelease) {
+  auto c = released(Lsn{1000}, "pg1");
+  c.seen.server.timeline = 2;
+  EXPECT_TRUE(find<AskPeers>(c.decide()));
+}
+
+TEST(Race, AServerThatIsComingUpIsWaitedForButNotForEver) {
+  auto c = Case().leaderless().peer("pg3", Lsn{0}, 0);
+  c.seen.peers->peers[0].running = false;
+  c.seen.peers->peers[0].starting = true;
+  c.state.takeover = {};
+  c.state.takeover.key_seen({12, 90});
+  c.state.takeover.key_gone(at(94s), 5s);
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire));
+  c.now.boot += 2s;
+  c.seen.peers->asked_at = c.now.boot;
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::acquire));
 }
 
 TEST(Race, OthersGiveTheSuccessorAHeadStart) {

@@ -66,6 +66,12 @@ struct Turn {
   bool fresh() const {
     return seen.dcs.reachable && seen.dcs.read_at && cluster().revision >= state.written_revision;
   }
+  // The note of the last leader, if it has shut down; one of an earlier leader is none.
+  const ReleaseNote* release() const {
+    const auto& note = cluster().release;
+    const auto& last = state.takeover.key();
+    return note && (!last.valid() || note->leader_revision == last.mod_revision) ? &*note : nullptr;
+  }
   bool leader_is_me() const { return cluster().leader && cluster().leader->name == self.name; }
 
  private:

@@ -122,6 +122,26 @@ TEST_F(Faults, AllNodesStoppedAndStarted) {
   expect_no_split();
 }
 
+// What the primary wrote last is on its disk only: whoever is up first waits for it.
+TEST_F(Faults, AllNodesStoppedAndTheOldPrimaryStartedLast) {
+  run_cluster();
+  Node& old = leader();
+  for (auto& node : cluster().nodes()) {
+    if (node.get() != &old) node->process().signal(SIGTERM);
+  }
+  std::this_thread::sleep_for(Millis(100));
+  old.process().signal(SIGTERM);
+  for (auto& node : cluster().nodes()) ASSERT_TRUE(node->process().wait(kLong)) << node->name;
+  for (auto& node : cluster().nodes()) {
+    if (node.get() != &old) node->start();
+  }
+  std::this_thread::sleep_for(Millis(2000));
+  old.start();
+  expect_recovered();
+  expect_nothing_lost();
+  expect_no_split();
+}
+
 TEST_F(Faults, AllNodesLostAndStarted) {
   run_cluster();
   for (auto& node : cluster().nodes()) node->kill_everything();
