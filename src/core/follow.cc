@@ -155,8 +155,12 @@ void watch_lease(Turn& turn) {
   auto ends = turn.state.takeover.ends_before();
   if (ends) {
     // A lease renewed in time never has less than this left.
-    bool overdue = *ends - turn.now.boot < ttl - lease::renewal_interval(ttl) - milliseconds(500);
-    if (overdue) interval = milliseconds(50);
+    auto overdue_at = *ends - (ttl - lease::renewal_interval(ttl) - milliseconds(500));
+    if (turn.now.boot >= overdue_at) {
+      interval = milliseconds(50);
+    } else {
+      turn.wake_at(overdue_at);
+    }
   }
   auto due = turn.state.last_poll + interval - milliseconds(5);
   if (turn.now.boot >= due) {

@@ -12,6 +12,22 @@ TEST(Follow, SteadyState) {
   EXPECT_EQ(find<PollLease>(decision)->lease, 12);
 }
 
+// With a short ttl the end of the lease lies between two ordinary polls.
+TEST(Follow, PollsAsSoonAsTheLeadersLeaseIsOverdue) {
+  auto c = Case().follows();
+  c.seen.dcs.cluster.config = dynamic_config_from_object({{"ttl", 2}});
+  c.state.takeover.key_seen({12, 90});
+  c.state.last_poll = at(99800ms);
+  c.seen.polls = {{12, 0, 2, 1, at(99900ms), at(99998ms)}};
+  auto decision = c.decide();
+  EXPECT_FALSE(find<PollLease>(decision));
+  EXPECT_LE(decision.next_wake, at(100200ms)) << "the lease ends at 101 s at the latest";
+  c.state = decision.state;
+  c.seen.polls.clear();
+  c.now.boot = decision.next_wake;
+  EXPECT_TRUE(find<PollLease>(c.decide()));
+}
+
 TEST(Follow, StreamsFromANewLeader) {
   auto c = Case().follows("pg3");
   c.seen.server.upstream = "10.0.0.2:5432";
