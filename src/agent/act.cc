@@ -147,12 +147,18 @@ bool Loop::act(const core::AskPeers& a) {
   return true;
 }
 
+bool Loop::act(const core::AskForWal& a) {
+  seen_.wal_asked = true;
+  spawn(ask_for_wal(a));
+  return true;
+}
+
 bool Loop::act(const core::RunInitdb&) {
   return start_job(core::JobKind::initdb, initdb());
 }
 
 bool Loop::act(const core::Clone& a) {
-  return start_job(core::JobKind::clone, clone(a.from));
+  return start_job(core::JobKind::clone, clone(a));
 }
 
 bool Loop::act(const core::Rewind& a) {

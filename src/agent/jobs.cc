@@ -148,9 +148,19 @@ awaitable<Result<std::string>> Loop::initdb() {
   co_return co_await run_program("initdb", server_.initdb_command(), seconds(300));
 }
 
-awaitable<Result<std::string>> Loop::clone(core::UpstreamMember from) {
+awaitable<Result<std::string>> Loop::clone(core::Clone how) {
+  const auto& from = how.from;
+  job_harmless_ = true;  // until the directory is marked
+  if (!how.why.empty()) {
+    auto sound = co_await server_.check_configuration();
+    if (!sound) co_return tl::unexpected(sound.error());
+    auto noted = server_.note_reclone(std::chrono::system_clock::now());
+    if (!noted) co_return tl::unexpected(noted.error());
+    seen_.reclones = server_.reclones();
+  }
   auto marked = server_.set_job_marker("clone");
   if (!marked) co_return tl::unexpected(marked.error());
+  job_harmless_ = false;
   if (server_.look_at_data_directory() != DataDirectory::empty) {
     auto cleared = co_await server_.clear_data_directory("cloning from " + from.name);
     if (!cleared) co_return tl::unexpected(cleared.error());

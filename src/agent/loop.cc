@@ -112,6 +112,7 @@ int Loop::run() {
   patience_ns_ = nanoseconds(seconds(2)).count();
   turned_at_ns_ = boottime_now().count();
   seen_.interrupted_job = server_.interrupted_job();
+  seen_.reclones = server_.reclones();
   lease::Epoch epoch;
   if (std::ifstream(epoch_file()) >> epoch.lease >> epoch.mod_revision) seen_.remembered = epoch;
   spawn(heartbeat());

@@ -55,6 +55,7 @@ class Loop {
   void read_dcs();
   void measure();
   awaitable<void> measure_once();
+  awaitable<void> ask_for_wal(core::AskForWal about);
   awaitable<void> ask_peers(std::vector<MemberName> members);
   awaitable<void> ask_peer(MemberName name, HostPort address,
                            std::shared_ptr<core::PeerRound> round,
@@ -74,6 +75,7 @@ class Loop {
   bool act(const core::Fence& a);
   bool act(const core::PollLease& a);
   bool act(const core::AskPeers& a);
+  bool act(const core::AskForWal& a);
   bool act(const core::RunInitdb& a);
   bool act(const core::Clone& a);
   bool act(const core::Rewind& a);
@@ -93,7 +95,7 @@ class Loop {
   bool start_job(core::JobKind kind, awaitable<Result<std::string>> job);
   awaitable<void> run_job(core::JobKind kind, awaitable<Result<std::string>> job);
   awaitable<Result<std::string>> initdb();
-  awaitable<Result<std::string>> clone(core::UpstreamMember from);
+  awaitable<Result<std::string>> clone(core::Clone how);
   awaitable<Result<std::string>> rewind(core::UpstreamMember from);
   awaitable<Result<std::string>> start_server(core::StartServer how);
   awaitable<Result<std::string>> stop_server(core::StopServer how);

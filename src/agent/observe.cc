@@ -16,6 +16,7 @@ using std::chrono::milliseconds;
 
 constexpr auto kReadLimit = milliseconds(1000);
 constexpr auto kMeasureLimit = milliseconds(2000);
+constexpr auto kWalLimit = milliseconds(3000);
 constexpr auto kPeerLimit = milliseconds(300);
 constexpr auto kStartingPause = milliseconds(20);  // between looks at a server that starts up
 
@@ -107,6 +108,16 @@ awaitable<void> Loop::measure_once() {
     look_due_ = false;
     measure();
   }
+}
+
+awaitable<void> Loop::ask_for_wal(core::AskForWal about) {
+  core::WalAnswer answer{lease::Instant(boottime_now()), about.lsn, true};
+  auto present = co_await server_.has_wal_after(upstream(about.from), about.lsn, kWalLimit);
+  if (present) answer.present = *present;
+  if (!present) log_info("cannot ask {} for its WAL: {}", about.from.name, present.error().text());
+  seen_.wal_asked = false;
+  seen_.wal_answer = answer;  // without an answer nothing is proven
+  measure();
 }
 
 awaitable<void> Loop::ask_peers(std::vector<MemberName> members) {

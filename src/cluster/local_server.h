@@ -62,6 +62,7 @@ struct SlotRow {  // pg_replication_slots
   std::string name;
   bool physical = true;
   bool active = false;
+  bool lost = false;  // its WAL is gone
   std::optional<Lsn> restart_lsn;
   bool operator==(const SlotRow&) const = default;
 };
@@ -72,6 +73,9 @@ struct LocalServer {
   bool standby_signal = false;         // standby.signal stands in the data directory
   std::optional<ControlFile> control;  // read while the server is stopped, and after a start
   ServerState state = ServerState::stopped;
+  // The last FATAL or PANIC line of the server's log since its last start, while it does not run;
+  // empty when there is none or the log is elsewhere.
+  std::string complaint;
 
   // Valid while running:
   bool in_recovery = false;

@@ -54,9 +54,17 @@ struct AskPeers {
   std::vector<MemberName> members;
 };
 
+struct AskForWal {  // whether `from` still has the WAL that follows `lsn`
+  UpstreamMember from;
+  Lsn lsn;
+};
+
 struct RunInitdb {};
 struct Clone {
   UpstreamMember from;
+  // What is wrong with the data directory that is there, when no job left it half done: written
+  // down and counted before it is given up.
+  std::string why{};
 };
 struct Rewind {
   UpstreamMember from;
@@ -90,9 +98,9 @@ struct Finish {
   std::string message;
 };
 
-using Action =
-    std::variant<GrantLease, AdoptLease, DropLease, HoldKey, LetGo, Transact, Arm, Disarm, Fence,
-                 PollLease, AskPeers, RunInitdb, Clone, Rewind, StartServer, StopServer, Promote,
-                 Reconfigure, CreateUsers, ClearMarker, Checkpoint, SyncSlots, CancelJob, Finish>;
+using Action = std::variant<GrantLease, AdoptLease, DropLease, HoldKey, LetGo, Transact, Arm,
+                            Disarm, Fence, PollLease, AskPeers, AskForWal, RunInitdb, Clone, Rewind,
+                            StartServer, StopServer, Promote, Reconfigure, CreateUsers, ClearMarker,
+                            Checkpoint, SyncSlots, CancelJob, Finish>;
 
 }  // namespace pgsteady::core

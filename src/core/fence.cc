@@ -75,6 +75,7 @@ void absorb_job(Turn& turn, const JobEnd& end) {
       break;
     case JobKind::clone:
       note_end(turn, state.clone, end, "cloning from the leader");
+      if (end.ok || end.harmless) absorb_clone(turn);
       if (!end.ok) break;
       state.rewind_failed = state.rewound = false;
       turn.say(fmt::format("bootstrapped from leader '{}'", end.message));
@@ -158,6 +159,7 @@ void absorb(Turn& turn) {
     turn.state.slots_synced_at = turn.now.boot;
   }
   absorb_start(turn);
+  absorb_deaths(turn);
   absorb_leader_key(turn);
 }
 

@@ -17,11 +17,6 @@ std::optional<UpstreamMember> upstream_of_leader(const Turn& turn) {
   return UpstreamMember{member->name, *address};
 }
 
-bool leader_serves(const Turn& turn) {
-  const auto* member = turn.cluster().member(turn.cluster().leader->name);
-  return member && member->role == "primary" && member->state == "running";
-}
-
 Timeline leader_timeline(const Turn& turn) {
   return leader_serves(turn) ? turn.cluster().member(turn.cluster().leader->name)->timeline : 0;
 }
@@ -64,20 +59,8 @@ bool can_rewind(const Turn& turn) {
          (control->checksums || control->wal_log_hints);
 }
 
-void clone(Turn& turn, const UpstreamMember& from) {
-  auto& backoff = turn.state.clone;
-  if (backoff.waits(turn.now.boot)) return turn.wake_at(backoff.until);
-  // Before the cluster has its name, its roles may not be there yet.
-  if (!leader_serves(turn) || !turn.cluster().system_id()) {
-    turn.say("waiting for leader to bootstrap");
-    return;
-  }
-  turn.say(fmt::format("trying to bootstrap from leader '{}'", from.name));
-  turn.act(Clone{from});
-}
-
 void reunite(Turn& turn, const UpstreamMember& leader) {
-  if (!can_rewind(turn)) return clone(turn, leader);
+  if (!can_rewind(turn)) return clone_from(turn, leader);
   if (turn.state.rewind.waits(turn.now.boot)) return turn.wake_at(turn.state.rewind.until);
   turn.say(fmt::format("running pg_rewind from {}", leader.name));
   turn.act(Rewind{leader});
@@ -98,15 +81,14 @@ void follow_stopped(Turn& turn, const UpstreamMember& leader) {
     turn.out.measure_now = true;
     return;
   }
-  if (server.data != DataDirectory::valid || turn.seen.interrupted_job) return clone(turn, leader);
-  if (!server.control) {
-    turn.out.measure_now = true;
-    return;
-  }
+  if (server.data != DataDirectory::valid || turn.seen.interrupted_job)
+    return clone_from(turn, leader);
+  if (rule_unreadable_control(turn, leader)) return;
   if (leader_timeline(turn) == 0 && server.control->was_primary()) {
     turn.say(fmt::format("waiting for {} to serve before I follow", turn.cluster().leader->name));
     return;
   }
+  if (rule_reclone(turn, leader)) return;
   // pg_control of a rewound server still looks like a primary's; its WAL does not.
   if (turn.state.rewound) return start_standby(turn, leader);
   if (diverged(turn)) return reunite(turn, leader);
@@ -137,6 +119,7 @@ void follow_running(Turn& turn, const UpstreamMember& leader) {
   auto address = fmt::format("{}:{}", leader.address.host, leader.address.port);
   if (server.upstream != address) turn.state.upstream.reset();
   if (point_at(turn, leader)) return;
+  if (rule_wal_missing(turn, leader)) return;
   if (!turn.state.old_slots_dropped) {
     turn.state.old_slots_dropped = true;
     turn.act(SyncSlots{});
@@ -188,6 +171,7 @@ void rule_follow(Turn& turn) {
   if (turn.is_standby()) return follow_running(turn, *leader);
   if (turn.seen.guard.phase != ServerPhase::running || turn.seen.guard.as_primary) return;
   turn.say("PostgreSQL is still starting up");
+  if (rule_stuck_start(turn, *leader)) return;
   point_at(turn, *leader);  // it may wait for WAL that only this leader has
 }
 

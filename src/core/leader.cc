@@ -125,8 +125,12 @@ void duty_slots(Turn& turn) {
   std::vector<MemberName> wanted;
   for (const auto& [name, seen] : state.slot_members) wanted.push_back(name);
   auto age = turn.now.boot - state.slots_synced_at;
+  const auto& slots = turn.seen.server.slots;
+  bool lost =
+      std::any_of(slots.begin(), slots.end(), [](const SlotRow& slot) { return slot.lost; });
+  bool again = age >= (lost ? seconds(5) : seconds(60));
   bool failed = state.synced_slots.empty() && !wanted.empty() && age < seconds(1);
-  if (failed || (wanted == state.synced_slots && age < seconds(60))) return;
+  if (failed || (wanted == state.synced_slots && !again)) return;
   state.synced_slots = wanted;
   state.slots_synced_at = turn.now.boot;
   turn.act(SyncSlots{wanted});

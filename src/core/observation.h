@@ -106,6 +106,13 @@ struct PeerFigure {
   std::int64_t leaderless_revision = 0;
 };
 
+// Whether the leader still has the WAL that this node needs next.
+struct WalAnswer {
+  lease::Instant asked_at;
+  Lsn lsn;  // where this node's WAL ended
+  bool present = false;
+};
+
 struct PeerRound {
   lease::Instant asked_at;
   std::vector<PeerFigure> peers;
@@ -124,6 +131,9 @@ struct Observation {
   bool lease_request = false;                  // a grant or a revocation is under way
   bool peers_asked = false;                    // a round of questions is under way
   std::optional<PeerRound> peers;              // the last round
+  bool wal_asked = false;                      // AskForWal is under way
+  std::optional<WalAnswer> wal_answer;         // the last one
+  std::vector<WallTime> reclones;              // clones that recovery.cc asked for, kept on disk
   std::optional<lease::Instant> stop_by;       // SIGTERM came: be gone by then
 
   // What happened since the last decision, in order:

@@ -25,6 +25,12 @@ struct Backoff {
   bool waits(lease::Instant now) const { return now < until; }
 };
 
+// A running standby's WAL has ended at the same place for a while.
+struct Stall {
+  Lsn lsn;
+  lease::Instant since;
+};
+
 struct State {
   bool begun = false;                // the first decision was made
   std::optional<lease::Epoch> lock;  // the leader key as this node holds it
@@ -64,6 +70,12 @@ struct State {
   Backoff initdb, clone, start, rewind;
   bool rewound = false;        // since the last time this server streamed
   bool rewind_failed = false;  // this data directory cannot be rewound: clone
+  std::optional<Stall> stall;
+  std::optional<lease::Instant> unreadable_since;  // pg_control of a stopped server
+  std::optional<lease::Instant> up_since;          // a standby that answers
+  int short_lives = 0;      // standbys in sequence that ended soon and complained
+  std::string reclone_why;  // proof that this data cannot follow reclone_for
+  MemberName reclone_for;
 };
 
 }  // namespace pgsteady::core

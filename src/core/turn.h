@@ -125,6 +125,16 @@ bool rule_leader_key_is_mine(Turn& turn);
 bool rule_no_leader(Turn& turn);
 void rule_stale_leader(Turn& turn);
 
+// recovery.cc
+void absorb_deaths(Turn& turn);
+void absorb_clone(Turn& turn);
+void clone_from(Turn& turn, const UpstreamMember& leader, const std::string& why = {});
+bool rule_wal_missing(Turn& turn, const UpstreamMember& leader);
+bool rule_stuck_start(Turn& turn, const UpstreamMember& leader);
+bool rule_unreadable_control(Turn& turn, const UpstreamMember& leader);
+bool rule_reclone(Turn& turn, const UpstreamMember& leader);
+bool leader_serves(const Turn& turn);
+
 // follow.cc
 void rule_follow(Turn& turn);
 void rule_no_dcs(Turn& turn);

@@ -195,7 +195,7 @@ awaitable<Result<void>> Server::sync_slots(const std::vector<MemberName>& member
   auto opened = co_await connection.open(impl_->local_conninfo(), deadline);
   if (!opened) co_return opened;
   auto found = co_await connection.exec(
-      "SELECT slot_name, slot_type, active FROM pg_get_replication_slots()", deadline);
+      "SELECT slot_name, slot_type, active, wal_status FROM pg_get_replication_slots()", deadline);
   if (!found) co_return tl::unexpected<Error>(found.error());
   auto missing = wanted;
   const auto known = impl_->known_slots();
@@ -204,12 +204,18 @@ awaitable<Result<void>> Server::sync_slots(const std::vector<MemberName>& member
   const auto& rows = found->front();
   for (int row = 0; row < rows.count(); ++row) {
     const std::string name(rows.text(row, 0));
-    missing.erase(name);
-    if (wanted.contains(name) || !known.contains(name)) continue;
+    // Through a slot whose WAL is gone nobody can stream any more.
+    const bool lost = rows.text(row, 3) == "lost" && known.contains(name);
+    if (!lost) missing.erase(name);
+    if ((wanted.contains(name) && !lost) || !known.contains(name)) continue;
     ours.insert(name);  // until it is seen to be gone
-    if (rows.text(row, 1) != "physical" || rows.text(row, 2) == "t") continue;
+    if (rows.text(row, 1) != "physical" || rows.text(row, 2) == "t") {
+      missing.erase(name);
+      continue;
+    }
     statements.push_back(fmt::format("SELECT pg_drop_replication_slot({})", sql_literal(name)));
-    log_info("dropping the replication slot {}: its member is gone", name);
+    log_info("dropping the replication slot {}: {}", name,
+             lost ? "its WAL is gone" : "its member is gone");
   }
   auto remembered = impl_->remember_slots(ours);
   if (!remembered) co_return remembered;
@@ -224,28 +230,34 @@ awaitable<Result<void>> Server::sync_slots(const std::vector<MemberName>& member
   co_return Result<void>();
 }
 
-awaitable<Result<Timeline>> Server::control_timeline_of(const Upstream& primary,
-                                                        std::chrono::milliseconds limit) {
-  const auto deadline = after(limit);
+awaitable<Result<void>> Server::Impl::open_elsewhere(Connection& connection,
+                                                     const Upstream& primary, Deadline deadline) {
   const HostPort address = primary.address;
   std::string number = address.host;
   if (!is_address(number)) {
     std::function<std::string()> work = [host = address.host] { return look_up(host); };
-    auto found = co_await run_aside<std::string>(impl_->pool, impl_->loop, work, deadline);
+    auto found = co_await run_aside<std::string>(pool, loop, work, deadline);
     number = found.value_or("");
   }
   if (number.empty()) co_return fail(ErrorKind::retry, "cannot find the host " + address.host);
-  const auto& user = rewind_credentials(impl_->settings);
+  const auto& user = rewind_credentials(settings);
   const auto text = conninfo({{"host", address.host},
                               {number.starts_with('/') ? "host" : "hostaddr", number},
                               {"port", std::to_string(address.port)},
                               {"user", user.username},
                               {"password", user.password},
-                              {"passfile", impl_->settings.pgpass_path},
+                              {"passfile", settings.pgpass_path},
                               {"dbname", "postgres"},
-                              {"application_name", impl_->settings.name}});
-  Connection connection(impl_->loop);
+                              {"application_name", settings.name}});
   auto opened = co_await connection.open(text, deadline);
+  co_return opened;
+}
+
+awaitable<Result<Timeline>> Server::control_timeline_of(const Upstream& primary,
+                                                        std::chrono::milliseconds limit) {
+  const auto deadline = after(limit);
+  Connection connection(impl_->loop);
+  auto opened = co_await impl_->open_elsewhere(connection, primary, deadline);
   if (!opened) co_return tl::unexpected<Error>(opened.error());
   auto answer = co_await connection.exec(
       "SELECT timeline_id, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_control_checkpoint()",
@@ -258,6 +270,26 @@ awaitable<Result<Timeline>> Server::control_timeline_of(const Upstream& primary,
     co_return fail(ErrorKind::retry, fmt::format("{} is still in recovery", primary.name));
   }
   co_return static_cast<Timeline>(*timeline);
+}
+
+// A segment is looked for under any timeline, as the one that it was written under is kept longest.
+awaitable<Result<bool>> Server::has_wal_after(const Upstream& primary, Lsn lsn,
+                                              std::chrono::milliseconds limit) {
+  const auto deadline = after(limit);
+  Connection connection(impl_->loop);
+  auto opened = co_await impl_->open_elsewhere(connection, primary, deadline);
+  if (!opened) co_return tl::unexpected<Error>(opened.error());
+  const Lsn next{lsn.value + 1};  // at a segment's end the function names the one before
+  auto answer = co_await connection.exec(
+      fmt::format("SELECT count(*) FROM pg_catalog.pg_ls_dir('pg_wal', true, false) AS name"
+                  " WHERE name ~ '^[0-9A-F]{{24}}$' AND substr(name, 9) ="
+                  " substr(pg_catalog.pg_walfile_name('{}'), 9)",
+                  next.text()),
+      deadline);
+  if (!answer) co_return tl::unexpected<Error>(answer.error());
+  const auto& row = answer->front();
+  if (row.count() != 1) co_return fail(ErrorKind::retry, "no count in the answer");
+  co_return row.text(0, 0) != "0";
 }
 
 }  // namespace pgsteady::pg

@@ -211,18 +211,24 @@ bool Server::Impl::server_process_alive() const {
 
 namespace {
 
+std::string name_of_kept(const ControlFile& control) {
+  auto name = fmt::format("{}-{}", control.timeline,
+                          std::max(control.checkpoint, control.min_recovery).text());
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name;
+}
+
 // Into state_dir/diverged; `move` when the data directory is given up, else copies.
 Result<void> keep_wal(const ServerSettings& settings, const std::string& why, bool move,
                       const Flag& stop) {
   const auto output = read_control_data(settings.bin_dir, settings.data_dir);
   const auto found = output ? parse_control_data(*output) : tl::unexpected(output.error());
   if (!found && found.error().kind != ErrorKind::corrupt) return tl::unexpected(found.error());
-  if (!found) return {};  // an interrupted clone: it has nothing of its own
-  auto place = found->checkpoint > found->min_recovery ? found->checkpoint : found->min_recovery;
-  auto name = fmt::format("{}-{}", found->timeline, place.text());
-  std::replace(name.begin(), name.end(), '/', '_');
-  const fs::path parent = fs::path(settings.state_dir) / "diverged" / settings.name;
+  // A clone puts pg_control last: without it the directory has nothing of its own.
   std::error_code error;
+  if (!found && !fs::exists(fs::path(settings.data_dir) / "global/pg_control", error)) return {};
+  const auto name = found ? name_of_kept(*found) : std::string("unreadable");
+  const fs::path parent = fs::path(settings.state_dir) / "diverged" / settings.name;
   if (!fs::exists(parent / name, error)) drop_oldest(parent);
   fs::create_directories(parent / name, error);
   if (error) {

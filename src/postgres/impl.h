@@ -9,6 +9,7 @@
 #include "postgres/configuration.h"
 #include "postgres/connection.h"
 #include "postgres/server.h"
+#include "postgres/server_log.h"
 
 namespace pgsteady::pg {
 
@@ -36,6 +37,8 @@ class Server::Impl {
                                       Deadline deadline);
   std::set<std::string> known_slots() const;  // made by this node, from state_dir/slots
   Result<void> remember_slots(const std::set<std::string>& names) const;
+  awaitable<Result<void>> open_elsewhere(Connection& connection, const Upstream& primary,
+                                         Deadline deadline);
 
   // --- measuring (measure.cc) --------------------------------------------------------------------
   awaitable<void> measure_running(LocalServer& result, Deadline deadline);
@@ -43,6 +46,7 @@ class Server::Impl {
   awaitable<Result<void>> ask(LocalServer& result, Deadline deadline);
   awaitable<void> ask_replay_timeline(LocalServer& result, Deadline deadline);
   awaitable<std::optional<ControlFile>> control_file(Deadline deadline);
+  awaitable<std::string> complaint(Deadline deadline);
   void failed(LocalServer& result, const Error& error, bool late);
   void read_settings(const Rows& rows);
   void add_history(LocalServer& result, Timeline timeline);
@@ -74,6 +78,11 @@ class Server::Impl {
   Timeline receiver_timeline = 0;  // the newest that this server process received
   Timeline replay_timeline = 0;    // as last asked, when the LSNs were those:
   Lsn replay_asked_at, receive_asked_at;
+  mutable LogMark log_mark;  // of the server's log when it was started last
+  std::string log_directory() const;
+  std::string complained;
+  bool was_alive = false;  // when it was measured last
+  std::chrono::steady_clock::time_point complaint_due{};
   Timeline history_of = 0;
   std::vector<TimelineSwitch> history;
 };

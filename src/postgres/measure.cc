@@ -41,7 +41,8 @@ constexpr char kPrepare[] =
     " SELECT usename, application_name, host(client_addr), state, sync_state, sync_priority,"
     " flush_lsn FROM pg_stat_replication;"
     "PREPARE slots AS"
-    " SELECT slot_name, slot_type, active, restart_lsn FROM pg_get_replication_slots();";
+    " SELECT slot_name, slot_type, active, restart_lsn, wal_status"
+    " FROM pg_get_replication_slots();";
 constexpr char kStateQuery[] = "EXECUTE own_state; EXECUTE standbys; EXECUTE slots;";
 
 // Parameters that wait for a restart, and the running values of those on the command line.
@@ -116,6 +117,7 @@ void add_slots(LocalServer& result, const Rows& rows) {
     slot.physical = rows.text(row, 1) == "physical";
     slot.active = is_true(rows.text(row, 2));
     slot.restart_lsn = lsn_at(rows, row, 3);
+    slot.lost = rows.text(row, 4) == "lost";
     result.slots.push_back(std::move(slot));
   }
 }
@@ -310,6 +312,26 @@ awaitable<void> Server::Impl::measure_running(LocalServer& result, Deadline dead
   last = result;
 }
 
+std::string Server::Impl::log_directory() const {
+  std::vector<std::string> ignored;
+  const auto parameters = file_parameters(settings, cluster, {}, ignored);
+  const auto& directory = parameters.at("log_directory");
+  return directory.starts_with('/') ? directory : in_data(directory);
+}
+
+// Looked for once a second while the server does not answer.
+awaitable<std::string> Server::Impl::complaint(Deadline deadline) {
+  const auto now = std::chrono::steady_clock::now();
+  if (now < complaint_due) co_return complained;
+  complaint_due = now + std::chrono::seconds(1);
+  std::function<std::string()> work = [directory = log_directory(), mark = log_mark] {
+    return complaint_since(directory, mark);
+  };
+  auto found = co_await run_aside<std::string>(pool, loop, work, deadline);
+  complained = found.value_or("");
+  co_return complained;
+}
+
 awaitable<LocalServer> Server::measure(bool process_alive, std::chrono::milliseconds limit) {
   const auto deadline = after(limit);
   LocalServer result;
@@ -317,12 +339,17 @@ awaitable<LocalServer> Server::measure(bool process_alive, std::chrono::millisec
   result.data = look_at_data_directory();
   std::error_code error;
   result.standby_signal = std::filesystem::exists(impl_->in_data("standby.signal"), error);
+  if (std::exchange(impl_->was_alive, process_alive) != process_alive) impl_->complaint_due = {};
   if (process_alive) {
     co_await impl_->measure_running(result, deadline);
+    if (result.state == ServerState::starting) {
+      result.complaint = co_await impl_->complaint(deadline);
+    }
     co_return result;
   }
   impl_->watch.close();
   impl_->forget_process();
+  result.complaint = co_await impl_->complaint(deadline);
   if (result.data == DataDirectory::valid) {
     result.control = co_await impl_->control_file(deadline);
     if (result.control) impl_->add_history(result, result.control->timeline);

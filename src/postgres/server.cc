@@ -7,9 +7,11 @@
 #include <unistd.h>
 #include <algorithm>
 #include <filesystem>
+#include <sstream>
 
 #include "base/log.h"
 #include "base/process.h"
+#include "postgres/aside.h"
 #include "postgres/conninfo.h"
 #include "postgres/control_file.h"
 #include "postgres/files.h"
@@ -20,6 +22,7 @@ namespace {
 
 constexpr std::size_t kHostsLimit = 32;
 constexpr std::size_t kWarningsLimit = 256;
+constexpr std::size_t kReclonesLimit = 8;
 constexpr std::chrono::seconds kControlDataLimit{5};
 
 std::string name_of_os_user() {
@@ -194,6 +197,42 @@ Result<void> Server::clear_job_marker() {
   auto removed = remove_file(impl_->in_state("job"));
   if (!removed) return tl::unexpected(removed.error());
   return {};
+}
+
+std::vector<WallTime> Server::reclones() const {
+  std::vector<WallTime> times;
+  std::istringstream text(read_file(impl_->in_state("reclones")).value_or(""));
+  for (std::int64_t at = 0; text >> at;) times.emplace_back(std::chrono::seconds(at));
+  return times;
+}
+
+Result<void> Server::note_reclone(WallTime at) {
+  auto times = reclones();
+  times.push_back(at);
+  if (times.size() > kReclonesLimit) times.erase(times.begin());
+  std::string text;
+  for (const auto& time : times) {
+    auto whole = std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch());
+    text += std::to_string(whole.count()) + "\n";
+  }
+  return write_file(impl_->in_state("reclones"), text, 0600);
+}
+
+// `postgres -C` reads the configuration as a start would, and touches nothing.
+awaitable<Result<void>> Server::check_configuration() {
+  auto argv = start_command().argv;
+  argv.insert(argv.end(), {"-C", "data_directory"});
+  std::function<Result<void>()> work = [argv]() -> Result<void> {
+    auto run = run_process(argv, {"LC_ALL=C"}, kControlDataLimit);
+    if (!run) return tl::unexpected(run.error());
+    if (run->exit_code == 0) return {};
+    return fail(ErrorKind::refused, "PostgreSQL cannot read its configuration: " + run->output,
+                "correct it, a new clone would not help");
+  };
+  auto done = co_await run_aside<Result<void>>(impl_->pool, impl_->loop, work,
+                                               after(kControlDataLimit + std::chrono::seconds(1)));
+  if (!done) co_return fail(ErrorKind::retry, "the configuration was not read in time");
+  co_return *done;
 }
 
 Result<void> Server::write_promote_file() const {

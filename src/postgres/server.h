@@ -59,6 +59,10 @@ class Server {
   std::optional<std::string> interrupted_job() const;
   Result<void> set_job_marker(const std::string& kind);
   Result<void> clear_job_marker();
+  // When this node was cloned anew of its own accord, the newest few; a file in state_dir, so that
+  // an agent that is started again goes on counting.
+  std::vector<WallTime> reclones() const;
+  Result<void> note_reclone(WallTime at);
   // Moves aside or removes the data directory's content so that a clone can start. Refuses while a
   // postmaster runs there. WAL that only this node has is kept under state_dir/diverged first.
   // Runs beside the loop, an hour at most; called again after an end in the midst, it goes on.
@@ -96,6 +100,11 @@ class Server {
   // has to wait until that equals its timeline.
   awaitable<Result<Timeline>> control_timeline_of(const Upstream& primary,
                                                   std::chrono::milliseconds limit);
+  // Asks it (as the same user) whether the segment that follows `lsn` is still there.
+  awaitable<Result<bool>> has_wal_after(const Upstream& primary, Lsn lsn,
+                                        std::chrono::milliseconds limit);
+  // Whether the server can read its configuration; refused with what it says.
+  awaitable<Result<void>> check_configuration();
 
  private:
   class Impl;
