@@ -61,7 +61,7 @@ void Loop::read_dcs() {
   reading_ = true;
   dcs_->read(kReadLimit, [this](Result<dcs::Snapshot> snapshot) {
     reading_ = false;
-    seen_.dcs.asked = true;
+    bool first = !std::exchange(seen_.dcs.asked, true);
     if (snapshot) {
       seen_.dcs.reachable = true;
       seen_.dcs.read_at = lease::Instant(snapshot->sent_at);
@@ -71,7 +71,8 @@ void Loop::read_dcs() {
       }
       dcs_last_seen_ = std::chrono::system_clock::now();
     } else {
-      if (seen_.dcs.reachable) log_warning("cannot read from etcd: {}", snapshot.error().text());
+      if (seen_.dcs.reachable || first)
+        log_warning("cannot read from etcd: {}", snapshot.error().text());
       seen_.dcs.reachable = false;
     }
     wake();
