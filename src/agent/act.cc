@@ -179,7 +179,7 @@ bool Loop::act(const core::Promote& a) {
   if (seen_.guard.armed != a.epoch || seen_.guard.deadline <= lease::Instant(boottime_now())) {
     return false;
   }
-  return start_job(core::JobKind::promote, promote(a.epoch));
+  return start_job(core::JobKind::promote, promote(a));
 }
 
 bool Loop::act(const core::Reconfigure& a) {
@@ -203,6 +203,12 @@ bool Loop::act(const core::Checkpoint&) {
 
 bool Loop::act(const core::SyncSlots& a) {
   spawn(sync_slots(a.members));
+  return true;
+}
+
+bool Loop::act(const core::ProbeCommit& a) {
+  seen_.probing = true;
+  spawn(probe_commit(a.limit));
   return true;
 }
 

@@ -23,7 +23,6 @@ using std::chrono::seconds;
 
 constexpr auto kLookAgain = milliseconds(10);
 constexpr auto kPromoteAgain = milliseconds(100);
-constexpr auto kPromoteLimit = seconds(60);
 constexpr auto kRewindLimit = seconds(3600);
 constexpr auto kCloneLimit = std::chrono::hours(24);
 constexpr auto kCheckpointOfLeader = seconds(30);
@@ -255,13 +254,14 @@ awaitable<Result<std::string>> Loop::stop_server(core::StopServer how) {
   co_return "stopped";
 }
 
-awaitable<Result<std::string>> Loop::promote(lease::Epoch epoch) {
-  auto give_up_at = boottime_now() + kPromoteLimit;
+awaitable<Result<std::string>> Loop::promote(core::Promote how) {
+  auto give_up_at = boottime_now() + how.limit;
   auto again_at = boottime_now();
+  job_harmless_ = true;  // but for the end of the limit
   while (boottime_now() < give_up_at) {
     if (seen_.guard.phase != core::ServerPhase::running)
       co_return failed("PostgreSQL is not running");
-    if (!state_.lock || *state_.lock != epoch)
+    if (!state_.lock || *state_.lock != how.epoch)
       co_return failed("the lock was lost before promotion");
     if (seen_.server.is_primary()) co_return "promoted";
     // A promotion right after the old primary's end may be overheard; it is asked for again.
@@ -274,6 +274,7 @@ awaitable<Result<std::string>> Loop::promote(lease::Epoch epoch) {
     measure();
     co_await sleep(kLookAgain);
   }
+  job_harmless_ = false;
   co_return failed("PostgreSQL did not end its recovery");
 }
 

@@ -196,6 +196,7 @@ void Loop::show(const core::Decision& decision) {
   if (status.has_lock) status.deadline = seen_.guard.deadline.time_since_epoch();
   status.renewal_latency = renewal_latency_;
   status.fence_events = fence_events_;
+  status.unfit = decision.unfit;
   if (decision.leaderless_revision) {
     status.race = {*decision.leaderless_revision, seen_.server.timeline, seen_.server.last_lsn()};
   }

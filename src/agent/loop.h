@@ -55,6 +55,7 @@ class Loop {
   void read_dcs();
   void measure();
   awaitable<void> measure_once();
+  awaitable<void> probe_commit(lease::Duration limit);
   awaitable<void> ask_for_wal(core::AskForWal about);
   awaitable<void> ask_peers(std::vector<MemberName> members);
   awaitable<void> ask_peer(MemberName name, HostPort address,
@@ -87,6 +88,7 @@ class Loop {
   bool act(const core::ClearMarker& a);
   bool act(const core::Checkpoint& a);
   bool act(const core::SyncSlots& a);
+  bool act(const core::ProbeCommit& a);
   bool act(const core::CancelJob& a);
   bool act(const core::Finish& a);
 
@@ -99,7 +101,7 @@ class Loop {
   awaitable<Result<std::string>> rewind(core::UpstreamMember from);
   awaitable<Result<std::string>> start_server(core::StartServer how);
   awaitable<Result<std::string>> stop_server(core::StopServer how);
-  awaitable<Result<std::string>> promote(lease::Epoch epoch);
+  awaitable<Result<std::string>> promote(core::Promote how);
   awaitable<Result<std::string>> reconfigure(std::optional<core::UpstreamMember> upstream);
   awaitable<Result<std::string>> create_users();
   awaitable<void> try_lease_again();

@@ -30,7 +30,7 @@ core::PeerFigure figure_of(const MemberName& name, const Result<http::Response>&
   figure.running = status->running();
   figure.starting = status->state == "starting";
   figure.primary = status->is_primary();
-  figure.nofailover = status->tags.nofailover();
+  figure.nofailover = status->tags.nofailover() || status->unfit;
   figure.timeline = status->timeline;
   figure.lsn = status->last_lsn().value_or(Lsn{});
   if (status->race) {
@@ -109,6 +109,15 @@ awaitable<void> Loop::measure_once() {
     look_due_ = false;
     measure();
   }
+}
+
+awaitable<void> Loop::probe_commit(lease::Duration limit) {
+  seen_.commit_probe = core::CommitProbe{lease::Instant(boottime_now()), false, false};
+  auto done = co_await server_.commit(std::chrono::duration_cast<milliseconds>(limit));
+  seen_.probing = false;
+  seen_.commit_probe->committed = done.value_or(false);
+  seen_.commit_probe->refused = !done.has_value();
+  measure();
 }
 
 awaitable<void> Loop::ask_for_wal(core::AskForWal about) {

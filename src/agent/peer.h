@@ -30,6 +30,7 @@ struct PeerStatus {
     Lsn lsn;
   };
   std::optional<Race> race;
+  bool unfit = false;   // says of itself that others are to lead before it
   std::string version;  // of pgsteady, empty when the peer is Patroni
 
   bool running() const { return state == "running"; }

@@ -13,7 +13,7 @@ TEST(Peer, ReadsAReplicaOfOurs) {
     "timeline":3,"xlog":{"received_location":200,"replayed_location":100,"paused":false},
     "tags":{"nofailover":true},"database_system_identifier":"7301","cluster_unlocked":true,
     "patroni":{"version":"4.1.4","scope":"demo","name":"pg2"},
-    "pgsteady":{"version":"0.1.0","race":{"leaderless_revision":17,"timeline":3,"lsn":201}}})");
+    "pgsteady":{"version":"0.1.0","unfit":true,"race":{"leaderless_revision":17,"timeline":3,"lsn":201}}})");
   ASSERT_TRUE(peer) << peer.error().text();
   EXPECT_EQ(peer->name, "pg2");
   EXPECT_TRUE(peer->in_recovery());
@@ -22,6 +22,7 @@ TEST(Peer, ReadsAReplicaOfOurs) {
   EXPECT_TRUE(peer->tags.nofailover());
   EXPECT_EQ(peer->system_id, SystemId{7301});
   EXPECT_TRUE(peer->cluster_unlocked);
+  EXPECT_TRUE(peer->unfit);
   ASSERT_TRUE(peer->race);
   EXPECT_EQ(peer->race->leaderless_revision, 17);
   EXPECT_EQ(peer->race->lsn, Lsn{201});

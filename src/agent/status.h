@@ -33,6 +33,7 @@ struct NodeStatus {
   std::optional<std::chrono::nanoseconds> deadline;  // boottime; primaries only
   std::optional<std::chrono::nanoseconds> renewal_latency;
   std::uint64_t fence_events = 0;
+  bool unfit = false;  // it gave the lock up a moment ago: others are to lead before it
   std::chrono::nanoseconds decision_time{};  // of the last decide()
   // For a race: a read at this etcd revision found no leader key, the WAL receiver has ended since,
   // and this is how far it got. Absent while any of that does not hold.

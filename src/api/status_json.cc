@@ -80,6 +80,7 @@ std::optional<SystemId> system_id(const NodeStatus& status) {
 
 json::object own_part(const NodeStatus& status) {
   json::object out{{"version", status.version}};
+  if (status.unfit) out["unfit"] = true;
   if (status.race) {
     out["race"] = json::object{{"leaderless_revision", status.race->leaderless_revision},
                                {"timeline", status.race->timeline},

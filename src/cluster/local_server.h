@@ -80,9 +80,10 @@ struct LocalServer {
   // Valid while running:
   bool in_recovery = false;
   Timeline timeline = 0;
-  Lsn write_lsn;    // primary: pg_current_wal_lsn
-  Lsn receive_lsn;  // standby: pg_last_wal_receive_lsn (0: nothing received since start)
-  Lsn replay_lsn;   // standby: pg_last_wal_replay_lsn
+  Lsn write_lsn;              // primary: pg_current_wal_lsn
+  Lsn insert_lsn, flush_lsn;  // primary: of its WAL in memory, and what is safe on disk
+  Lsn receive_lsn;            // standby: pg_last_wal_receive_lsn (0: nothing received since start)
+  Lsn replay_lsn;             // standby: pg_last_wal_replay_lsn
   std::string replay_timestamp;  // of the last replayed commit, Patroni's format, may be empty
   bool replay_paused = false;
   bool replaying = false;      // standby without a receiver that has local WAL left to replay

@@ -80,6 +80,7 @@ struct StopServer {
 };
 struct Promote {
   lease::Epoch epoch;
+  lease::Duration limit{};  // it fails when recovery has not ended by then
 };
 struct Reconfigure {
   std::optional<UpstreamMember> upstream;
@@ -92,6 +93,9 @@ struct Checkpoint {};
 struct SyncSlots {
   std::vector<MemberName> members;
 };
+struct ProbeCommit {  // one tiny transaction
+  lease::Duration limit;
+};
 struct CancelJob {};
 struct Finish {
   int exit_code;
@@ -101,6 +105,6 @@ struct Finish {
 using Action = std::variant<GrantLease, AdoptLease, DropLease, HoldKey, LetGo, Transact, Arm,
                             Disarm, Fence, PollLease, AskPeers, AskForWal, RunInitdb, Clone, Rewind,
                             StartServer, StopServer, Promote, Reconfigure, CreateUsers, ClearMarker,
-                            Checkpoint, SyncSlots, CancelJob, Finish>;
+                            Checkpoint, SyncSlots, ProbeCommit, CancelJob, Finish>;
 
 }  // namespace pgsteady::core

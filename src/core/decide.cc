@@ -43,6 +43,7 @@ Decision decide(const State& state, const Identity& self, const Observation& see
   apply_rules(turn);
   publish(turn);
   out.member_state = member_state(turn);
+  out.unfit = is_unfit(turn);
   out.state.begun = true;
   return out;
 }

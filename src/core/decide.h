@@ -23,6 +23,7 @@ struct Decision {
   lease::Instant next_wake;     // decide again at the latest then
   bool measure_now = false;     // the local server's figures are too old for the next step
   std::string member_state;     // Patroni's word for what this node does
+  bool unfit = false;           // this node gave the lock up: others are to lead before it
   // A figure for a race can be shown: no leader key, the WAL receiver ended, measured since.
   std::optional<std::int64_t> leaderless_revision;
 };

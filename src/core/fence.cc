@@ -88,6 +88,10 @@ void absorb_job(Turn& turn, const JobEnd& end) {
     case JobKind::start:
       if (!end.ok) note_end(turn, state.start, end, "starting PostgreSQL");
       break;
+    case JobKind::promote:
+      if (!end.ok && !end.harmless) state.promotion_failed = true;
+      if (!end.ok) turn.say(Reason::Level::warning, end.message);
+      break;
     case JobKind::create_users:
       if (end.ok) state.users_created = true;
       [[fallthrough]];
@@ -160,6 +164,7 @@ void absorb(Turn& turn) {
   }
   absorb_start(turn);
   absorb_deaths(turn);
+  absorb_crashes(turn);
   absorb_leader_key(turn);
 }
 

@@ -23,15 +23,6 @@ void give_up_lock(Turn& turn, const std::string& why) {
   turn.transact(TxnKind::give_up, std::move(txn));
 }
 
-bool others_could_lead(const Turn& turn) {
-  for (const auto& member : turn.cluster().members) {
-    if (member.name != turn.self.name && !member.tags.nofailover() && member.state == "running") {
-      return true;
-    }
-  }
-  return false;
-}
-
 void start_with_lock(Turn& turn) {
   auto& state = turn.state;
   const auto& server = turn.seen.server;
@@ -67,9 +58,7 @@ void watch_start(Turn& turn) {
                        std::max<long long>(0, (limit - turn.now.boot) / seconds(1))));
   turn.wake_at(limit);
   if (turn.now.boot < limit || !others_could_lead(turn)) return;
-  turn.say(Reason::Level::warning, "demoting self because the primary took too long to start");
-  state.start.failures = kStartAttempts;
-  turn.act(Fence{"the primary took too long to start"});
+  give_way(turn, "the primary took too long to start");
 }
 
 void duty_status(Turn& turn) {
@@ -175,6 +164,10 @@ void keep(Turn& turn) {
   turn.say(fmt::format("no action. I am ({}), the leader with the lock", turn.self.name));
 }
 
+lease::Duration promotion_limit(const Turn& turn) {
+  return std::max<lease::Duration>(turn.settings().primary_start_timeout, seconds(10));
+}
+
 // The leader key has to hang on the lease that is renewed.
 void move_lock(Turn& turn) {
   Txn txn;
@@ -205,7 +198,20 @@ bool rule_has_lock(Turn& turn) {
   auto& state = turn.state;
   if (!state.lock) return false;
   const auto& lease = turn.seen.lease;
-  if (turn.seen.guard.phase == ServerPhase::killing) return true;
+  if (turn.seen.guard.phase == ServerPhase::killing) {
+    watch_reaping(turn);
+    return true;
+  }
+  state.killing_since.reset();
+  bool stopped = turn.seen.guard.phase == ServerPhase::none;
+  if (stopped && is_unfit(turn) && others_could_lead(turn)) {
+    give_up_lock(turn, "this node gives way to another");
+    return true;
+  }
+  if (rule_blind_leader(turn)) {
+    give_up_lock(turn, "the data directory cannot be read");
+    return true;
+  }
   if (state.giving_up) {
     give_up_lock(turn, "");
     return true;
@@ -217,14 +223,16 @@ bool rule_has_lock(Turn& turn) {
     if (proven) turn.act(Arm{*state.lock, *lease.held_until, lease.ttl});
     return true;  // a message from the renewal thread or the guardian wakes us
   }
-  if (turn.seen.guard.phase == ServerPhase::none) {
+  if (rule_no_progress(turn)) return true;
+  if (stopped) {
     if (proven) start_with_lock(turn);
   } else if (turn.is_primary()) {
     keep(turn);
   } else if (turn.is_standby() && !turn.busy() && proven) {
     turn.say("promoted self to leader by acquiring session lock");
-    turn.act(Promote{*state.lock});
-  } else if (!turn.is_standby() && turn.seen.guard.phase == ServerPhase::running) {
+    turn.act(Promote{*state.lock, promotion_limit(turn)});
+  } else if (turn.seen.server.state == ServerState::starting &&
+             turn.seen.guard.phase == ServerPhase::running) {
     watch_start(turn);
   }
   return true;

@@ -113,6 +113,13 @@ struct WalAnswer {
   bool present = false;
 };
 
+// A commit of the agent's own: neither committed nor refused while, or since, it hangs.
+struct CommitProbe {
+  lease::Instant sent_at;
+  bool committed = false;
+  bool refused = false;  // the server did not even try: too many clients, say
+};
+
 struct PeerRound {
   lease::Instant asked_at;
   std::vector<PeerFigure> peers;
@@ -131,6 +138,8 @@ struct Observation {
   bool lease_request = false;                  // a grant or a revocation is under way
   bool peers_asked = false;                    // a round of questions is under way
   std::optional<PeerRound> peers;              // the last round
+  bool probing = false;                        // ProbeCommit is under way
+  std::optional<CommitProbe> commit_probe;     // the last one
   bool wal_asked = false;                      // AskForWal is under way
   std::optional<WalAnswer> wal_answer;         // the last one
   std::vector<WallTime> reclones;              // clones that recovery.cc asked for, kept on disk

@@ -167,6 +167,9 @@ void ask_or_acquire(Turn& turn) {
 
 void race(Turn& turn) {
   if (turn.self.tags.nofailover()) return step_back(turn, "I am not allowed to promote");
+  if (is_unfit(turn) && others_could_lead(turn)) {
+    return step_back(turn, "I have just given the lock up");
+  }
   if (chosen_successor(turn)) return acquire(turn);
   if (wait_for_successor(turn)) return;
   if (!own_figure_final(turn)) return;
@@ -187,6 +190,7 @@ bool rule_leader_key_is_mine(Turn& turn) {
   bool of_this_life = key.lease != 0 && key.lease == turn.seen.lease.lease;
   bool of_earlier_life = turn.seen.remembered == lease::Epoch{key.lease, key.mod_revision};
   if (!of_this_life && !of_earlier_life) return false;
+  if (is_unfit(turn) && others_could_lead(turn)) return false;
   const auto& server = turn.seen.server;
   if (turn.seen.guard.phase == ServerPhase::killing || turn.busy()) return true;
   if (server.data != DataDirectory::valid) return false;

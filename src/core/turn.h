@@ -120,6 +120,15 @@ void duty_finish_bootstrap(Turn& turn);
 void rule_lease(Turn& turn);
 bool rule_has_lock(Turn& turn);
 
+// progress.cc
+bool others_could_lead(const Turn& turn);
+bool is_unfit(const Turn& turn);
+bool give_way(Turn& turn, const std::string& why);
+void absorb_crashes(Turn& turn);
+void watch_reaping(Turn& turn);
+bool rule_no_progress(Turn& turn);
+bool rule_blind_leader(Turn& turn);
+
 // race.cc
 bool rule_leader_key_is_mine(Turn& turn);
 bool rule_no_leader(Turn& turn);

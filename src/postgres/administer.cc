@@ -162,6 +162,19 @@ awaitable<Result<void>> Server::checkpoint(std::chrono::milliseconds limit) {
   co_return Result<void>();
 }
 
+awaitable<Result<bool>> Server::commit(std::chrono::milliseconds limit) {
+  const auto deadline = after(limit);
+  Connection connection(impl_->loop);
+  auto opened = co_await connection.open(impl_->local_conninfo(), deadline);
+  if (!opened && connection.timed_out()) co_return false;
+  if (!opened) co_return tl::unexpected<Error>(opened.error());
+  auto done = co_await connection.exec(
+      "SELECT pg_catalog.pg_logical_emit_message(true, 'pgsteady', '')", deadline);
+  if (!done && connection.timed_out()) co_return false;
+  if (!done) co_return tl::unexpected<Error>(done.error());
+  co_return true;
+}
+
 // One name a line. Only slots that this node made are ever dropped: others belong to backup tools.
 std::set<std::string> Server::Impl::known_slots() const {
   std::set<std::string> names;

@@ -178,9 +178,9 @@ void drop_oldest(const fs::path& parent) {
 
 }  // namespace
 
-DataDirectory Server::look_at_data_directory() const {
+DataDirectory look_at(const std::string& data_dir) {
   std::error_code error;
-  fs::directory_iterator entry(impl_->settings.data_dir, error);
+  fs::directory_iterator entry(data_dir, error);
   if (error == std::errc::no_such_file_or_directory) return DataDirectory::empty;
   if (error) return DataDirectory::unknown;  // unreadable is not broken: nothing may be wiped
   bool any = false;
@@ -191,11 +191,15 @@ DataDirectory Server::look_at_data_directory() const {
   if (!any) return DataDirectory::empty;
   bool whole = true;
   for (const char* name : {"global/pg_control", "PG_VERSION"}) {
-    const auto found = fs::status(impl_->in_data(name), error);
+    const auto found = fs::status(data_dir + "/" + name, error);
     if (error && found.type() != fs::file_type::not_found) return DataDirectory::unknown;
     whole = whole && fs::is_regular_file(found);
   }
   return whole ? DataDirectory::valid : DataDirectory::broken;
+}
+
+DataDirectory Server::look_at_data_directory() const {
+  return look_at(impl_->settings.data_dir);
 }
 
 bool Server::Impl::server_process_alive() const {

@@ -90,6 +90,9 @@ class Server::Impl {
 // pg_controldata's output. Blocks, 5 s at most.
 Result<std::string> read_control_data(const std::string& bin_dir, const std::string& data_dir);
 
+// Blocks for as long as the disk does.
+DataDirectory look_at(const std::string& data_dir);
+
 // A deadline that far from now.
 inline Deadline after(std::chrono::milliseconds limit) {
   return std::chrono::steady_clock::now() + limit;

@@ -34,7 +34,9 @@ constexpr char kPrepare[] =
     // Its replay waits for more WAL: it has come to the end of what is there.
     " CASE WHEN r AND w.status IS NULL THEN NOT EXISTS"
     " (SELECT FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup' AND"
-    " wait_event IN ('RecoveryWalStream', 'RecoveryRetrieveRetryInterval')) END"
+    " wait_event IN ('RecoveryWalStream', 'RecoveryRetrieveRetryInterval')) END,"
+    " CASE WHEN r THEN NULL ELSE pg_current_wal_insert_lsn() END,"
+    " CASE WHEN r THEN NULL ELSE pg_current_wal_flush_lsn() END"
     " FROM (SELECT pg_is_in_recovery() AS r) AS s"
     " LEFT JOIN pg_stat_get_wal_receiver() AS w ON true;"
     "PREPARE standbys AS"
@@ -93,6 +95,8 @@ void add_state(LocalServer& result, const Rows& rows) {
   } else {
     result.timeline = timeline_of_hex(rows.text(0, 1));
     result.write_lsn = lsn_at(rows, 0, 2).value_or(Lsn{});
+    result.insert_lsn = lsn_at(rows, 0, 11).value_or(Lsn{});
+    result.flush_lsn = lsn_at(rows, 0, 12).value_or(Lsn{});
   }
 }
 
@@ -336,9 +340,17 @@ awaitable<LocalServer> Server::measure(bool process_alive, std::chrono::millisec
   const auto deadline = after(limit);
   LocalServer result;
   result.measured_at = boottime_now();
-  result.data = look_at_data_directory();
-  std::error_code error;
-  result.standby_signal = std::filesystem::exists(impl_->in_data("standby.signal"), error);
+  std::function<LocalServer()> look = [data = impl_->settings.data_dir] {
+    LocalServer found;
+    found.data = look_at(data);
+    std::error_code error;
+    found.standby_signal = std::filesystem::exists(data + "/standby.signal", error);
+    return found;
+  };
+  // A disk that hangs must not hold the loop; until it answers nothing is known.
+  auto found = co_await run_aside<LocalServer>(impl_->pool, impl_->loop, look, deadline);
+  if (found) result.data = found->data;
+  if (found) result.standby_signal = found->standby_signal;
   if (std::exchange(impl_->was_alive, process_alive) != process_alive) impl_->complaint_due = {};
   if (process_alive) {
     co_await impl_->measure_running(result, deadline);

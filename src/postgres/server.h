@@ -92,6 +92,8 @@ class Server {
   // After initdb and the first start as a primary: users, passwords, grants for rewind. Idempotent.
   awaitable<Result<void>> create_users(std::chrono::milliseconds limit);
   awaitable<Result<void>> checkpoint(std::chrono::milliseconds limit);
+  // A tiny transaction that waits for this server's disk alone. False: it was not done in time.
+  awaitable<Result<bool>> commit(std::chrono::milliseconds limit);
   // Makes the physical slots of these members (immediately reserving) and drops our other inactive
   // ones. Slots keep at most max_slot_wal_keep_size of WAL, which write_configuration sets.
   awaitable<Result<void>> sync_slots(const std::vector<MemberName>& members,

@@ -1,5 +1,4 @@
-// Nodes that cannot go on with their own data or disk: cloned anew, or replaced as the leader.
-#include <csignal>
+// Nodes that cannot go on with their own data: cloned anew.
 #include <fstream>
 
 #include "fixture.h"
