@@ -128,6 +128,8 @@ void follow_running(Turn& turn, const UpstreamMember& leader) {
                        turn.self.name, leader.name));
 }
 
+}  // namespace
+
 // Polls how long the leader's lease would live: once a turn while it is renewed, quickly when it is
 // overdue, so that its end is known to 50 ms.
 void watch_lease(Turn& turn) {
@@ -153,8 +155,6 @@ void watch_lease(Turn& turn) {
   }
   turn.wake_at(due);
 }
-
-}  // namespace
 
 void rule_follow(Turn& turn) {
   watch_lease(turn);

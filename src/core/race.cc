@@ -215,6 +215,7 @@ bool rule_no_leader(Turn& turn) {
     if (safe_at) turn.wake_at(*safe_at);
     return false;
   }
+  watch_lease(turn);  // a key that is still there: what looks over may turn out not to be
   const auto& server = turn.seen.server;
   if (turn.cluster().initialize && turn.cluster().initialize->empty()) {
     turn.say("waiting for the new cluster to be initialized");

@@ -145,6 +145,7 @@ bool rule_reclone(Turn& turn, const UpstreamMember& leader);
 bool leader_serves(const Turn& turn);
 
 // follow.cc
+void watch_lease(Turn& turn);
 void rule_follow(Turn& turn);
 void rule_no_dcs(Turn& turn);
 

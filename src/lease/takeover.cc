@@ -1,6 +1,18 @@
 #include "lease/takeover.h"
 
 namespace pgsteady::lease {
+namespace {
+
+// etcd's leader lengthens a lease by its election timeout, 50 s at most.
+constexpr std::int64_t kLongestExtensionSeconds = 60;
+
+// A member that has just become etcd's leader answers "for ever" (2^63 ns) until it has started the
+// leases anew.
+bool knows_the_end(const LeasePoll& poll) {
+  return poll.remaining_seconds <= poll.granted_seconds + kLongestExtensionSeconds;
+}
+
+}  // namespace
 
 void Takeover::key_seen(const Epoch& key) {
   if (key == key_ && !gone_at_) return;
@@ -11,6 +23,12 @@ void Takeover::key_seen(const Epoch& key) {
 void Takeover::polled(const LeasePoll& poll) {
   if (gone_at_ || poll.lease != key_.lease || poll.remaining_seconds < 0) return;
   if (last_ && poll.sent < last_->received) return;
+  if (!knows_the_end(poll)) {
+    ends_before_.reset();
+    last_.reset();
+    final_ = false;
+    return;
+  }
   const auto granted = Duration(std::chrono::seconds(poll.granted_seconds));
   const auto at_most = Duration(std::chrono::seconds(poll.remaining_seconds + 1));
   auto bound = poll.received + at_most;
@@ -35,15 +53,15 @@ void Takeover::released() {
 }
 
 std::optional<Instant> Takeover::safe_at() const {
-  if (!gone_at_) return final_ ? ends_before_ : std::nullopt;
+  if (!gone_at_) return over_at();
   if (released_) return gone_at_;
   if (final_) return std::max(*gone_at_, *ends_before_);
   return *gone_at_ + ttl_;
 }
 
 std::optional<Instant> Takeover::over_at() const {
-  if (!gone_at_) return final_ ? ends_before_ : std::nullopt;
-  return gone_at_;
+  if (gone_at_) return gone_at_;
+  return final_ && last_->sent >= *ends_before_ ? ends_before_ : std::nullopt;
 }
 
 }  // namespace pgsteady::lease

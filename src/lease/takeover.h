@@ -6,8 +6,8 @@
 // the lease would live is polled (LeaseTimeToLive, whole seconds rounded down), which gives an
 // upper bound of its end. That bound is final once a poll was made within the margin before it: by
 // then the old primary's deadline had passed, so that no later renewal can bring it back; the key
-// may then be taken even before etcd has got round to deleting it. Without any proof a full ttl is
-// waited for.
+// may then be taken even before etcd has got round to deleting it, once a poll after the end has
+// found the lease still overdue. Without any proof a full ttl is waited for.
 #pragma once
 
 #include <cstdint>

@@ -39,29 +39,49 @@ TEST(Takeover, AReleaseIsTakenAtOnce) {
 }
 
 // The lease's true end is 10000 ms: polls see floor(end - now).
-Takeover polled_to_the_end() {
+Takeover polled_until(std::chrono::milliseconds last) {
   Takeover t;
   t.key_seen(kKey);
-  for (auto now = 6000ms; now < 10000ms; now += 100ms) {
-    t.polled(poll(now, (10000ms - now) / 1s));
+  for (auto now = 6000ms; now <= last; now += 100ms) {
+    t.polled(poll(now, std::max(0ms, 10000ms - now) / 1s));
   }
   return t;
 }
 
 TEST(Takeover, TheNaturalEndNeedsNoMoreWaiting) {
-  auto t = polled_to_the_end();
+  auto t = polled_until(9900ms);
   t.key_gone(at(10300ms), 5s);
   EXPECT_EQ(t.safe_at(), at(10300ms));
 }
 
 TEST(Takeover, AKeyWhoseLeaseHasEndedNeedNotBeDeletedFirst) {
-  auto t = polled_to_the_end();
+  auto t = polled_until(10200ms);
   ASSERT_TRUE(t.safe_at());
   EXPECT_GE(*t.safe_at(), at(10000ms));
   EXPECT_LE(*t.safe_at(), at(10200ms));
   EXPECT_EQ(t.over_at(), t.safe_at());
-  t.polled({77, 4, 5, 1, at(10100ms), at(10102ms)});  // renewed too late for its guardian
+  t.polled({77, 4, 5, 1, at(10300ms), at(10302ms)});  // renewed too late for its guardian
   EXPECT_FALSE(t.safe_at()) << "but the key is its again";
+}
+
+TEST(Takeover, TheEndIsSeenOnceMoreBeforeTheKeyIsTaken) {
+  auto t = polled_until(9900ms);
+  EXPECT_LE(t.ends_before(), at(10200ms));
+  EXPECT_FALSE(t.safe_at());
+  t.polled(poll(10200ms, 0));
+  EXPECT_TRUE(t.safe_at());
+}
+
+// Its figure, 2^63 ns in seconds, does not fit into nanoseconds once a second is added.
+TEST(Takeover, AnEtcdLeaderThatKnowsNoEndYetProvesNothing) {
+  Takeover t;
+  t.key_seen(kKey);
+  t.polled(poll(6000ms, 4));
+  t.polled(poll(6100ms, 9223372036, 2));
+  EXPECT_FALSE(t.safe_at());
+  EXPECT_FALSE(t.ends_before());
+  t.key_gone(at(6200ms), 5s);
+  EXPECT_EQ(t.safe_at(), at(11200ms));
 }
 
 TEST(Takeover, APollOutsideTheMarginProvesNothing) {
@@ -69,12 +89,16 @@ TEST(Takeover, APollOutsideTheMarginProvesNothing) {
   t.key_seen(kKey);
   t.polled(poll(9100ms, 0));
   EXPECT_FALSE(t.safe_at());
+  auto gone = t;
+  gone.key_gone(at(9200ms), 5s);
+  EXPECT_EQ(gone.safe_at(), at(14200ms));
   t.polled(poll(9400ms, 0));
+  t.key_gone(at(9500ms), 5s);
   EXPECT_EQ(t.safe_at(), at(10102ms));
 }
 
 TEST(Takeover, ARevocationJustBeforeTheEndWaitsForTheEnd) {
-  auto t = polled_to_the_end();
+  auto t = polled_until(9900ms);
   t.key_gone(at(9950ms), 5s);
   ASSERT_TRUE(t.safe_at());
   EXPECT_GE(*t.safe_at(), at(10000ms));
@@ -118,7 +142,7 @@ TEST(Takeover, ANewRaftTermMakesTheOldBoundWorthless) {
 }
 
 TEST(Takeover, ANewLeaderStartsOver) {
-  auto t = polled_to_the_end();
+  auto t = polled_until(10200ms);
   t.key_gone(at(10300ms), 5s);
   t.key_seen({78, 20});
   EXPECT_FALSE(t.safe_at());
