@@ -53,8 +53,8 @@ void read_etcd(Section section, Etcd& etcd) {
   etcd.ca_file = section.text_or("cacert", "");
   etcd.cert_file = section.text_or("cert", "");
   etcd.key_file = section.text_or("key", "");
-  etcd.username = section.text_or("username", "");
-  etcd.password = section.text_or("password", "");
+  etcd.username = section.credential_or("username", "");
+  etcd.password = section.credential_or("password", "");
   if (!etcd.cert_file.empty() != !etcd.key_file.empty()) {
     section.error("cert", "cert and key belong together, one of them is missing");
   }

@@ -236,6 +236,7 @@ TEST(EtcdOfUrl, TakesWhatPatronictlTakes) {
 TEST_F(Load, RefusesWhatIsNoConfiguration) {
   EXPECT_EQ(load("/nowhere/node.yml", {}).error().kind, ErrorKind::not_found);
   EXPECT_THAT(errors("a: [1\nb: }"), HasSubstr("not readable as YAML"));
+  EXPECT_THAT(errors(minimal("---\nname: pg2\n")), HasSubstr("node.yml:8: a second YAML document"));
   EXPECT_THAT(errors("just text"), HasSubstr("expected a map"));
   EXPECT_THAT(errors(""), HasSubstr("scope: missing"));
   EXPECT_THAT(errors(minimal("scope: again\n")), HasSubstr("scope: given twice"));
@@ -251,6 +252,19 @@ TEST_F(Load, PasswordsStandInNoFinding) {
       "name: [s3cret]\npostgresql:\n  authentication:\n"
       "    superuser: {password: [s3cret]}\n");
   EXPECT_THAT(text, HasSubstr("postgresql.authentication.superuser.password: expected a single"));
+  EXPECT_THAT(text, Not(HasSubstr("s3cret")));
+}
+
+TEST_F(Load, CredentialsAreOneLine) {
+  auto text = errors(minimal("bootstrap: {users: {app: {password: \"s3cret\\0\"}}}\n",
+                             "  authentication:\n    superuser:\n      password: |\n"
+                             "        s3cret\n    rewind: {username: \"r\\re\"}\n"),
+                     {"PATRONI_ETCD3_PASSWORD=s3cret\n"});
+  const std::string found = "holds a line break or a zero byte, expected one line\nhint: ";
+  EXPECT_THAT(text, HasSubstr(":9: postgresql.authentication.superuser.password: " + found));
+  EXPECT_THAT(text, HasSubstr(":11: postgresql.authentication.rewind.username: " + found));
+  EXPECT_THAT(text, HasSubstr(":12: bootstrap.users.app.password: " + found));
+  EXPECT_THAT(text, HasSubstr("PATRONI_ETCD3_PASSWORD: etcd3.password: " + found));
   EXPECT_THAT(text, Not(HasSubstr("s3cret")));
 }
 

@@ -184,6 +184,16 @@ std::string Section::text_or(const std::string& key, std::string fallback) {
   return text(key).value_or(std::move(fallback));
 }
 
+std::string Section::credential_or(const std::string& key, std::string fallback) {
+  auto value = text_or(key, std::move(fallback));
+  if (value.find_first_of(std::string_view("\n\r\0", 3)) != std::string::npos) {
+    error(key,
+          "holds a line break or a zero byte, expected one line\n"
+          "hint: a secret read from a file often ends in a line break; leave it out");
+  }
+  return value;
+}
+
 std::optional<bool> Section::boolean(const std::string& key) {
   auto value = text(key);
   if (!value) return std::nullopt;

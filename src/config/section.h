@@ -45,6 +45,9 @@ class Section {
 
   std::optional<std::string> text(const std::string& key);
   std::string text_or(const std::string& key, std::string fallback);
+  // A user's name or password: password files and connection strings hold it on one line. What it
+  // is never stands in a finding.
+  std::string credential_or(const std::string& key, std::string fallback);
   std::optional<bool> boolean(const std::string& key);
   // A list of texts; where the file has one text, it is split at commas.
   std::vector<std::string> texts(const std::string& key);

@@ -47,8 +47,8 @@ void read_connect_address(Section& postgresql, ServerSettings& server) {
 }
 
 void read_credentials(Section section, Credentials& credentials) {
-  credentials.username = section.text_or("username", credentials.username);
-  credentials.password = section.text_or("password", credentials.password);
+  credentials.username = section.credential_or("username", credentials.username);
+  credentials.password = section.credential_or("password", credentials.password);
   section.check_unread(known_in_credentials());
 }
 
@@ -115,7 +115,7 @@ void read_users(Section users, ServerSettings& server) {
   for (const auto& [name, value] : users.entries()) {
     auto user = users.section(name);
     ServerSettings::User made;
-    made.credentials = {name, user.text_or("password", "")};
+    made.credentials = {name, user.credential_or("password", "")};
     made.options = user.texts("options");
     user.check_unread({});
     server.users.push_back(std::move(made));

@@ -42,7 +42,13 @@ Result<Findings> read_yaml(const std::string& path,
   auto content = path.empty() ? Result<std::string>("") : read_file(path);
   if (!content) return tl::unexpected(content.error());
   try {
-    read(YAML::Load(*content), findings);
+    auto documents = YAML::LoadAll(*content);
+    if (documents.size() > 1) {
+      auto line = documents[1].Mark().line + 1;
+      findings.errors.push_back(
+          fmt::format("{}:{}: a second YAML document, expected one", path, line));
+    }
+    read(documents.empty() ? YAML::Node() : documents.front(), findings);
   } catch (const YAML::Exception& error) {
     auto line = error.mark.is_null() ? "" : fmt::format(":{}", error.mark.line + 1);
     findings.errors.push_back(fmt::format("{}{}: not readable as YAML: {}", path, line, error.msg));
