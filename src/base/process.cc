@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cerrno>
@@ -96,6 +97,10 @@ Result<ProcessOutput> run_process(const std::vector<std::string>& argv,
   }
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result;
+}
+
+void keep_memory_private() {
+  prctl(PR_SET_DUMPABLE, 0);
 }
 
 }  // namespace pgsteady

@@ -1,4 +1,5 @@
-// Running a short helper program (pg_controldata, initdb's version) with a deadline.
+// This process, and running a short helper program (pg_controldata, initdb's version) with a
+// deadline.
 // Uses posix_spawn, which is safe beside gRPC's threads; long jobs belong to the guardian.
 #pragma once
 
@@ -20,5 +21,9 @@ struct ProcessOutput {
 Result<ProcessOutput> run_process(const std::vector<std::string>& argv,
                                   const std::vector<std::string>& environment,
                                   std::chrono::milliseconds limit);
+
+// From now on only root may read this process's memory and environment, which hold passwords; it
+// leaves no core file either. Programs it starts are not affected.
+void keep_memory_private();
 
 }  // namespace pgsteady

@@ -2,6 +2,7 @@
 
 #include "api/endpoints.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "cli/commands.h"
 #include "cli/process_environment.h"
 #include "config/config.h"
@@ -25,6 +26,7 @@ void introduce(const config::NodeConfig& config, agent::StatusBoard& board) {
 }  // namespace
 
 int agent(const std::string& config_path) {
+  keep_memory_private();
   auto config = config::load(config_path, process_environment());
   if (!config) return complain(config.error());
   set_log_level(config->log_level);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <csignal>
@@ -172,6 +173,10 @@ TEST(GuardProcess, OnlyTheAgentSeesPasswords) {
     std::ifstream file(path);
     return std::string((std::istreambuf_iterator<char>(file)), {});
   };
+  struct stat its_memory {};
+  ASSERT_EQ(stat(("/proc/" + std::to_string(guardian.pid()) + "/environ").c_str(), &its_memory), 0);
+  EXPECT_EQ(its_memory.st_uid, 0u) << "other programs of its user may read the guardian's memory";
+
   const auto agents = text_of("/proc/" + std::to_string(guardian.agent_pid()) + "/environ");
   for (const auto& name : names) EXPECT_NE(agents.find(name + "=a-secret"), std::string::npos);
 

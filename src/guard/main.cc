@@ -130,6 +130,7 @@ int guard(const Arguments& arguments) {
   }
   protect_from_oom(options.inherited);
   if (arguments.memory_lock) lock_memory(options.inherited);
+  prctl(PR_SET_DUMPABLE, 0);  // the agent's passwords are in our environment: for root's eyes only
   take_over_signals();
   log("INFO", "guardian started, process %d", getpid());
   return Keeper(std::move(options)).run();

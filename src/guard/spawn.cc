@@ -73,6 +73,7 @@ void reset_signals() {
 void reset_limits(const Inherited& inherited) {
   setrlimit(RLIMIT_MEMLOCK, &inherited.memory_lock);
   if (inherited.oom_score_adj.empty()) return;
+  prctl(PR_SET_DUMPABLE, 1);  // else this file belongs to root; exec sets it all the same
   int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
   const auto& text = inherited.oom_score_adj;
