@@ -130,11 +130,6 @@ Failure classify(const grpc::Status& status) {
   }
 }
 
-gpr_timespec deadline_in(std::chrono::nanoseconds from_now) {
-  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                      gpr_time_from_nanos(from_now.count(), GPR_TIMESPAN));
-}
-
 void add_token(grpc::ClientContext& context, const std::string& token) {
   if (!token.empty()) context.AddMetadata("token", token);
 }

@@ -44,11 +44,11 @@ enum class Failure {
 };
 Failure classify(const grpc::Status& status);
 
-gpr_timespec deadline_in(std::chrono::nanoseconds from_now);
 void add_token(grpc::ClientContext& context, const std::string& token);
 
 // One request and its answer. Lives until the answer has come; cancel() makes that soon. `done` is
-// run once on the reactor's thread, not at all after cancel().
+// run once on the reactor's thread, not at all after cancel(). The limit is the reactor's timer:
+// a deadline of gRPC's own would wake up two more threads for each request, answered or not.
 template <typename Response>
 class Unary : public std::enable_shared_from_this<Unary<Response>> {
  public:
@@ -59,7 +59,6 @@ class Unary : public std::enable_shared_from_this<Unary<Response>> {
   static std::shared_ptr<Unary> start(Reactor& reactor, std::chrono::nanoseconds limit,
                                       const std::string& token, const Prepare& prepare, Done done) {
     std::shared_ptr<Unary> call(new Unary(reactor, std::move(done)));
-    call->context_.set_deadline(deadline_in(limit));
     add_token(call->context_, token);
     reactor.add(&call->context_);
     call->reader_ = prepare(&call->context_, reactor.queue());
@@ -67,6 +66,7 @@ class Unary : public std::enable_shared_from_this<Unary<Response>> {
     call->reader_->StartCall();
     call->reader_->Finish(&call->response_, &call->status_,
                           reactor.tag([call](bool) { call->finished(); }));
+    call->timer_ = reactor.after(limit, [raw = call.get()] { raw->give_up(); });
     return call;
   }
   ~Unary() { reactor_.remove(&context_); }
@@ -80,7 +80,16 @@ class Unary : public std::enable_shared_from_this<Unary<Response>> {
 
  private:
   Unary(Reactor& reactor, Done done) : reactor_(reactor), done_(std::move(done)) {}
+  void give_up() {
+    late_ = true;
+    context_.TryCancel();
+  }
+
   void finished() {
+    reactor_.cancel(timer_);
+    if (late_ && status_.error_code() == grpc::StatusCode::CANCELLED) {
+      status_ = {grpc::StatusCode::DEADLINE_EXCEEDED, "no answer in time"};
+    }
     auto done = std::move(done_);
     done_ = nullptr;
     if (done) done(status_, response_);
@@ -92,6 +101,8 @@ class Unary : public std::enable_shared_from_this<Unary<Response>> {
   grpc::Status status_;
   Reader reader_;
   Done done_;
+  Reactor::TimerId timer_{};
+  bool late_ = false;
 };
 
 }  // namespace pgsteady::dcs

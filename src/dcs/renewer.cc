@@ -68,6 +68,8 @@ class Renewing {
   void begin_round();
   void send_over(std::size_t index);
   void look();
+  bool round_counted() const;
+  void answered();
   void schedule(nanoseconds delay, void (Renewing::*step)());
   bool may_send();
   void authenticate();
@@ -134,6 +136,16 @@ void Renewing::schedule(nanoseconds delay, void (Renewing::*step)()) {
   timer_ = session_.reactor().after(delay, [this, step] { (this->*step)(); });
 }
 
+bool Renewing::round_counted() const {
+  return renewal_.counted() && *renewal_.counted() >= round_began_;
+}
+
+// Tells what an answer changed. A round that has counted is not looked at again before the next.
+void Renewing::answered() {
+  tell();
+  if (round_counted() && renewal_.state() == Renewal::State::alive) look();
+}
+
 bool Renewing::may_send() {
   bool may = !hooks_.may_renew || hooks_.may_renew();
   if (may == paused_) {
@@ -159,8 +171,7 @@ void Renewing::begin_round() {
 void Renewing::look() {
   auto state = renewal_.state();
   if (state == Renewal::State::none || state == Renewal::State::lease_lost) return;
-  bool counted = renewal_.counted() && *renewal_.counted() >= round_began_;
-  if (counted || state == Renewal::State::key_lost) {
+  if (round_counted() || state == Renewal::State::key_lost) {
     auto rest = round_began_ + lease::renewal_interval(renewal_.ttl()) - now();
     return schedule(std::max<nanoseconds>(rest, nanoseconds(0)), &Renewing::begin_round);
   }
@@ -245,7 +256,7 @@ void Renewing::keepalive_answered(std::size_t index, const pb::LeaseKeepAliveRes
   auto number = found->second.number;
   session_.accept(index, response.header());
   renewal_.keepalive_answered(number, response.id(), response.ttl(), response.header().raft_term());
-  tell();
+  answered();
 }
 
 void Renewing::send_check(std::size_t index) {
@@ -279,7 +290,7 @@ void Renewing::check_answered(std::size_t index, std::uint64_t id, const std::st
     found = {response.kvs(0).value(), response.kvs(0).lease(), response.kvs(0).mod_revision()};
   }
   renewal_.check_answered(id, found, response.header().raft_term());
-  tell();
+  answered();
 }
 
 // Tells the guardian and the loop what has changed since they were told last.

@@ -45,6 +45,17 @@ class Holder {
     int before = extends;
     return client.loop.run_until([&] { return extends >= before + times; });
   }
+  // start() and take_key(), until renewals count.
+  bool leads(std::chrono::seconds ttl = 5s) {
+    start(ttl);
+    take_key();
+    return counts_again();
+  }
+  bool extends_nothing(std::chrono::milliseconds time) {
+    int before = extends;
+    client.loop.run_for(time);
+    return extends == before;
+  }
   bool reaches(State state) {
     return client.loop.run_until([&] { return last && last->state == state; });
   }
@@ -82,18 +93,14 @@ TEST(Renewer, KeepsALeaseAliveWithAndWithoutAKey) {
 
   holder.renewer->let_go();
   ASSERT_TRUE(holder.client.loop.run_until([&] { return !holder.last->epoch; }));
-  int before = holder.extends;
-  holder.client.loop.run_for(1500ms);
-  EXPECT_EQ(holder.extends, before);
+  EXPECT_TRUE(holder.extends_nothing(1500ms));
   EXPECT_EQ(holder.last->state, State::alive);
 }
 
 TEST(Renewer, WritesNothingToEtcd) {
   OneEtcd etcd;
   Holder holder({etcd.address()});
-  holder.start(2s);
-  holder.take_key();
-  ASSERT_TRUE(holder.counts_again());
+  ASSERT_TRUE(holder.leads(2s));
   auto raft_index = [&] {
     // "endpoint status": ..., raft term, raft index, applied index, errors
     auto text = etcd.ctl({"endpoint", "status"});
@@ -107,31 +114,23 @@ TEST(Renewer, WritesNothingToEtcd) {
 TEST(Renewer, SeesAKeyThatSomeoneOverwrote) {
   OneEtcd etcd;
   Holder holder({etcd.address()});
-  holder.start();
-  holder.take_key();
-  ASSERT_TRUE(holder.counts_again());
+  ASSERT_TRUE(holder.leads());
   etcd.ctl({"put", "/service/demo/leader", "pg1"});  // the same name, but another revision
   EXPECT_TRUE(holder.reaches(State::key_lost));
   EXPECT_FALSE(holder.last->held_until);
-  int before = holder.extends;
-  holder.client.loop.run_for(1500ms);
-  EXPECT_EQ(holder.extends, before);
+  EXPECT_TRUE(holder.extends_nothing(1500ms));
   EXPECT_GT(holder.client.remaining(holder.lease)->remaining_seconds, 2) << "the lease lives on";
 }
 
 TEST(Renewer, SeesALeaseThatIsGone) {
   OneEtcd etcd;
   Holder holder({etcd.address()});
-  holder.start();
-  holder.take_key();
-  ASSERT_TRUE(holder.counts_again());
+  ASSERT_TRUE(holder.leads());
   ASSERT_TRUE(holder.client.revoke(holder.lease));
   EXPECT_TRUE(holder.client.loop.run_until([&] { return holder.last->state != State::alive; }));
   holder.renewer->let_go();
   EXPECT_TRUE(holder.reaches(State::lease_lost));
-  int before = holder.extends;
-  holder.client.loop.run_for(500ms);
-  EXPECT_EQ(holder.extends, before);
+  EXPECT_TRUE(holder.extends_nothing(500ms));
 
   auto grant = holder.client.grant(5s);
   ASSERT_TRUE(grant);
@@ -144,14 +143,10 @@ TEST(Renewer, SeesALeaseThatIsGone) {
 TEST(Renewer, FrozenEtcdExtendsNothingAndCountsAgainAfterwards) {
   OneEtcd etcd;
   Holder holder({etcd.address()});
-  holder.start();
-  holder.take_key();
-  ASSERT_TRUE(holder.counts_again());
+  ASSERT_TRUE(holder.leads());
   etcd.freeze();
   holder.client.loop.run_for(200ms);  // what etcd had sent before may still come in
-  int before = holder.extends;
-  holder.client.loop.run_for(1500ms);
-  EXPECT_EQ(holder.extends, before);
+  EXPECT_TRUE(holder.extends_nothing(1500ms));
   etcd.thaw();
   EXPECT_TRUE(holder.counts_again());
   EXPECT_EQ(holder.last->state, State::alive);
@@ -160,9 +155,7 @@ TEST(Renewer, FrozenEtcdExtendsNothingAndCountsAgainAfterwards) {
 TEST(Renewer, SendsNothingWhileItMayNot) {
   OneEtcd etcd;
   Holder holder({etcd.address()});
-  holder.start(2s);
-  holder.take_key();
-  ASSERT_TRUE(holder.counts_again());
+  ASSERT_TRUE(holder.leads(2s));
   holder.may_renew = false;
   EXPECT_TRUE(holder.client.loop.run_until([&] {
     return holder.client.remaining(holder.lease)->remaining_seconds < 0;
@@ -182,9 +175,7 @@ TEST(Renewer, GoesOnWhenTheFirstEndpointIsDead) {
 TEST(Renewer, OutlivesTheDeathOfEtcdsLeader) {
   ThreeEtcds etcds;
   Holder holder(etcds.addresses());
-  holder.start(10s);
-  holder.take_key();
-  ASSERT_TRUE(holder.counts_again());
+  ASSERT_TRUE(holder.leads(10s));
   etcds.leader().kill_now();
   EXPECT_TRUE(holder.counts_again(4));
   EXPECT_EQ(holder.last->state, State::alive);
@@ -194,9 +185,7 @@ TEST(Renewer, OutlivesTheDeathOfEtcdsLeader) {
 TEST(Renewer, OutlivesAFrozenMember) {
   ThreeEtcds etcds;
   Holder holder(etcds.addresses());
-  holder.start(10s);
-  holder.take_key();
-  ASSERT_TRUE(holder.counts_again());
+  ASSERT_TRUE(holder.leads(10s));
   for (auto& member : etcds.members) {
     member->freeze();
     EXPECT_TRUE(holder.counts_again(3)) << member->address();
@@ -208,9 +197,7 @@ TEST(Renewer, OutlivesAFrozenMember) {
 TEST(Renewer, EndsWhileEtcdIsHung) {
   OneEtcd etcd;
   Holder holder({etcd.address()});
-  holder.start();
-  holder.take_key();
-  ASSERT_TRUE(holder.counts_again());
+  ASSERT_TRUE(holder.leads());
   etcd.freeze();
   holder.client.loop.run_for(500ms);
   auto began = boottime_now();
