@@ -1,4 +1,5 @@
 // From nothing to a cluster: keys, roles, users, access, and who is let in later.
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <csignal>
@@ -21,6 +22,13 @@ std::string file_text(const std::filesystem::path& path) {
   std::stringstream text;
   text << in.rdbuf();
   return text.str();
+}
+
+// Who may read a process's environment and memory.
+uid_t owner_of_memory(pid_t pid) {
+  struct stat info {};
+  stat(("/proc/" + std::to_string(pid) + "/environ").c_str(), &info);
+  return pid == 0 ? static_cast<uid_t>(-1) : info.st_uid;
 }
 
 bool may_connect(const std::string& conninfo) {
@@ -52,6 +60,16 @@ TEST_F(Bootstrap, ThreeNodesAgreeOnOnePrimary) {
   expect_recovered();
   expect_nothing_lost();
   expect_no_split();
+}
+
+// The check of the check that nearly every other test ends with.
+TEST_F(Bootstrap, ARowThatIsGoneIsMissed) {
+  run_cluster();
+  writer().stop();
+  const auto gone = writer().acks().front().number;
+  ASSERT_EQ(writer().lost(), std::vector<std::int64_t>{});
+  ASSERT_TRUE(cluster().sql("delete from writes where n = " + std::to_string(gone)));
+  EXPECT_EQ(writer().lost(), std::vector<std::int64_t>{gone});
 }
 
 TEST_F(Bootstrap, MemberKeysHoldWhatPeersNeedAndNoPassword) {
@@ -99,6 +117,8 @@ TEST_F(Bootstrap, UsersHaveTheirRightsAndPasswordsAreAskedFor) {
          {secrets.superuser, secrets.replication, secrets.rewind, secrets.admin, secrets.app}) {
       EXPECT_THAT(file_text(node->log()), Not(HasSubstr(secret))) << "a password in the log";
     }
+    EXPECT_EQ(owner_of_memory(node->agent()), 0u);
+    EXPECT_EQ(owner_of_memory(node->guardian()), 0u);
   }
 }
 

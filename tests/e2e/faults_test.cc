@@ -13,7 +13,10 @@ class Faults : public E2e {};
 TEST_F(Faults, APostmasterThatDiesIsRestartedInPlace) {
   run_cluster();
   Node& primary = leader();
-  kill_pids({primary.postmaster()}, SIGKILL);
+  const pid_t server = primary.postmaster();
+  kill_pids({server}, SIGKILL);
+  EXPECT_TRUE(eventually(
+      kLong, [&] { return primary.postmaster() != 0 && primary.postmaster() != server; }));
   expect_recovered();
   EXPECT_EQ(cluster().primary(), &primary);
   expect_nothing_lost();

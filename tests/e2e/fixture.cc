@@ -68,6 +68,7 @@ void E2e::expect_nothing_lost() {
 
 void E2e::expect_no_split() {
   watcher_->stop();
+  EXPECT_FALSE(watcher_->probes().empty()) << "the watcher never met a writable node";
   EXPECT_THAT(watcher_->splits(), ::testing::IsEmpty());
 }
 
