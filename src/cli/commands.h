@@ -25,4 +25,30 @@ struct ListOptions {
 };
 int list(const ListOptions& options);
 
+struct WalOptions {
+  std::string envdir;  // a directory of variables, over the environment; may be empty
+  std::string name;    // of the archived file; wal_fetch only
+  std::string path;    // of the local one
+};
+// archive_command and restore_command; their exit codes are what PostgreSQL goes by.
+int wal_push(const WalOptions& options);
+int wal_fetch(const WalOptions& options);
+
+struct BackupOptions {
+  std::string envdir;
+  std::string data_dir;
+  std::string name = "LATEST";
+  bool permanent = false;
+  int wal_limit_seconds = 120;           // for the backup's WAL to arrive in the archive
+  std::vector<std::string> tablespaces;  // "OLD=NEW"
+  std::string target_time, target_action = "promote";
+  bool dry_run = false;
+  bool as_json = false, as_tsv = false, detail = false;
+};
+int backup_push(const BackupOptions& options);  // 1 also when pages of the server are damaged
+int backup_fetch(const BackupOptions& options);
+int backup_list(const BackupOptions& options);
+// A directory that recovers to a point in time when a server is started in it.
+int restore(const BackupOptions& options);
+
 }  // namespace pgsteady::cli

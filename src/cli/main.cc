@@ -12,6 +12,8 @@ struct Arguments {
   bool show_version = false;
   bool watch = false;
   cli::ListOptions list;
+  cli::WalOptions wal;
+  cli::BackupOptions backup;
 };
 
 void add_run(CLI::App& app, Arguments& arguments) {
@@ -38,6 +40,51 @@ void add_list(CLI::App& app, Arguments& arguments) {
   list->add_option("scope", options.scopes, "the clusters; without one, the file's");
 }
 
+void add_archive(CLI::App& app, Arguments& arguments) {
+  auto& options = arguments.wal;
+  auto* push = app.add_subcommand("wal-push", "archive a WAL file, for archive_command");
+  push->add_option("path", options.path, "the file, PostgreSQL's %p")->required();
+  auto* fetch = app.add_subcommand("wal-fetch", "restore a WAL file, for restore_command");
+  fetch->add_option("name", options.name, "its name, PostgreSQL's %f")->required();
+  fetch->add_option("path", options.path, "where to, PostgreSQL's %p")->required();
+  for (auto* command : {push, fetch}) {
+    command->add_option("--envdir", options.envdir, "a directory with a file per variable");
+  }
+}
+
+void add_restoring(CLI::App& app, cli::BackupOptions& options) {
+  auto* fetch = app.add_subcommand("backup-fetch", "restore a base backup into an empty directory");
+  fetch->add_option("directory", options.data_dir)->required();
+  fetch->add_option("name", options.name, "a backup's name or LATEST");
+  auto* restore = app.add_subcommand("restore", "make a directory that recovers from the archive");
+  restore->add_option("--to", options.data_dir, "an empty directory")->required();
+  restore->add_option("--target-time", options.target_time,
+                      "stop there: '2026-11-22 14:03:00+00'; without it, recover everything");
+  restore->add_option("--target-action", options.target_action, "promote, pause or shutdown")
+      ->check(CLI::IsMember({"promote", "pause", "shutdown"}));
+  restore->add_flag("--dry-run", options.dry_run, "only say what would be used");
+  for (auto* command : {fetch, restore}) {
+    command->add_option("--tablespace-mapping", options.tablespaces, "OLD=NEW, may be repeated");
+    command->add_option("--envdir", options.envdir, "a directory with a file per variable");
+  }
+}
+
+void add_backups(CLI::App& app, cli::BackupOptions& options) {
+  auto* push = app.add_subcommand("backup-push", "take a base backup of the running server");
+  push->add_option("directory", options.data_dir, "its data directory")->required();
+  push->add_flag("--permanent", options.permanent, "mark it as one that retention keeps");
+  push->add_option("--wal-limit", options.wal_limit_seconds,
+                   "seconds that the backup's WAL may take into the archive");
+  auto* list = app.add_subcommand("backup-list", "show the base backups in the archive");
+  list->add_flag("--json", options.as_json, "as JSON, as WAL-G has it");
+  list->add_flag("--tsv", options.as_tsv, "as WAL-E had it");
+  list->add_flag("--detail", options.detail, "show all columns");
+  for (auto* command : {push, list}) {
+    command->add_option("--envdir", options.envdir, "a directory with a file per variable");
+  }
+  add_restoring(app, options);
+}
+
 int carry_out(const CLI::App& app, Arguments& arguments) {
   if (arguments.show_version || app.got_subcommand("version")) return cli::version();
   if (app.got_subcommand("validate")) return cli::validate(arguments.config_path);
@@ -46,6 +93,12 @@ int carry_out(const CLI::App& app, Arguments& arguments) {
     return arguments.validate_only ? cli::validate(arguments.config_path)
                                    : cli::run(arguments.config_path);
   }
+  if (app.got_subcommand("wal-push")) return cli::wal_push(arguments.wal);
+  if (app.got_subcommand("wal-fetch")) return cli::wal_fetch(arguments.wal);
+  if (app.got_subcommand("backup-push")) return cli::backup_push(arguments.backup);
+  if (app.got_subcommand("backup-fetch")) return cli::backup_fetch(arguments.backup);
+  if (app.got_subcommand("backup-list")) return cli::backup_list(arguments.backup);
+  if (app.got_subcommand("restore")) return cli::restore(arguments.backup);
   if (app.got_subcommand("list")) {
     if (arguments.watch && !arguments.list.watch_seconds) arguments.list.watch_seconds = 2;
     return cli::list(arguments.list);
@@ -63,6 +116,8 @@ int main(int argc, char** argv) {
   app.add_subcommand("version", "print the version");
   add_run(app, arguments);
   add_list(app, arguments);
+  add_archive(app, arguments);
+  add_backups(app, arguments.backup);
   app.require_subcommand(0, 1);
   try {
     app.parse(argc, argv);
