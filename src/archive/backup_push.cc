@@ -73,7 +73,6 @@ class Push {
                   fmt::format("{} is no data directory that can be read", options_.data_dir),
                   "run this as the user that PostgreSQL runs as");
     }
-    if (auto ours = claim_archive(store_, *local); !ours) return ours;
     if (auto opened = session_.open(options_.conninfo); !opened) return opened;
     backup().start_time = now_text();
     auto started = session_.start();
@@ -85,6 +84,8 @@ class Push {
                               start_.system.text(), options_.data_dir, local->text()),
                   "set PGHOST and PGPORT to the server of this data directory");
     }
+    // Only now is it sure whose backup this is.
+    if (auto ours = claim_archive(store_, *local); !ours) return ours;
     return describe();
   }
 

@@ -36,6 +36,8 @@ Result<void> Extractor::make_directory(const TarMember& member) const {
   const auto path = root_ + "/" + member.name;
   std::error_code error;
   std::filesystem::create_directories(path, error);  // a link to one is good, too
+  const auto mode = static_cast<mode_t>((member.mode & 0777u) | 0700u);
+  if (!error && ::chmod(path.c_str(), mode) != 0) error.assign(errno, std::generic_category());
   if (!error) return {};
   return fail(ErrorKind::retry, fmt::format("cannot create {}: {}", path, error.message()));
 }
