@@ -19,6 +19,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <random>
 #include <string>
 #include <thread>
 
@@ -53,23 +54,36 @@ inline void become_postgres() {
   ASSERT_EQ(setuid(user->pw_uid), 0);
 }
 
-inline bool is_port_free(std::uint16_t port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  const bool good = bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-  close(fd);
-  return good;
-}
-
-inline std::uint16_t free_port() {
-  static std::uint16_t next = static_cast<std::uint16_t>(21000 + getpid() % 8000);
-  while (!is_port_free(++next)) {
+// A port of loopback below the kernel's own range, kept from other tests from now on: the socket is
+// bound but does not listen, which keeps PostgreSQL, with SO_REUSEADDR as well, from nothing.
+class ReservedPort {
+ public:
+  ReservedPort() {
+    std::random_device random;
+    while (!take(static_cast<std::uint16_t>(21000 + random() % 11000))) close(fd_);
   }
-  return next;
-}
+  ~ReservedPort() { close(fd_); }
+  ReservedPort(const ReservedPort&) = delete;
+  ReservedPort& operator=(const ReservedPort&) = delete;
+
+  std::uint16_t number() const { return number_; }
+
+ private:
+  bool take(std::uint16_t number) {
+    number_ = number;
+    fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(number);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return false;
+    const int on = 1;
+    return setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0;
+  }
+
+  int fd_ = -1;
+  std::uint16_t number_ = 0;
+};
 
 // Runs one coroutine on the loop to its end.
 template <typename T>
@@ -119,8 +133,7 @@ inline ServerSettings settings_in(const std::string& directory, const MemberName
 class LiveServer {
  public:
   LiveServer(const std::string& directory, const MemberName& name)
-      : LiveServer(prepared(directory, name)) {}
-  explicit LiveServer(ServerSettings settings) : server(loop, std::move(settings)) {}
+      : server(loop, prepared(directory, name, port.number())) {}
   ~LiveServer() { stop(SIGQUIT); }
 
   void do_command(const Command& command) {
@@ -157,6 +170,11 @@ class LiveServer {
     for (int i = 0; i < 600; ++i) {
       now = measure();
       if (holds(now)) return now;
+      if (pid != 0 && waitpid(pid, nullptr, WNOHANG) == pid) {
+        pid = 0;
+        ADD_FAILURE() << "the server has ended; see its log";
+        return now;
+      }
       std::this_thread::sleep_for(50ms);
     }
     ADD_FAILURE() << "never came true: state " << static_cast<int>(now.state) << ", timeline "
@@ -178,14 +196,16 @@ class LiveServer {
     return {server.settings().name, {"127.0.0.1", server.settings().port}};
   }
 
+  ReservedPort port;
   boost::asio::io_context loop;
   Server server;
   pid_t pid = 0;
 
  private:
-  static ServerSettings prepared(const std::string& directory, const MemberName& name) {
+  static ServerSettings prepared(const std::string& directory, const MemberName& name,
+                                 std::uint16_t port) {
     auto settings = settings_in(directory, name);
-    settings.port = free_port();
+    settings.port = port;
     return settings;
   }
 };
