@@ -136,7 +136,8 @@ bool Loop::act(const core::PollLease& a) {
     seen_.polls.push_back({found->id, found->remaining_seconds, found->granted_seconds, found->term,
                            lease::Instant(found->sent_at), lease::Instant(found->received_at)});
     // Only a lease that runs out needs a decision soon; the next turn sees the others.
-    if (std::chrono::seconds(found->remaining_seconds + 2) < seen_.lease.ttl) wake();
+    auto ttl = std::chrono::duration_cast<std::chrono::seconds>(seen_.lease.ttl);
+    if (found->remaining_seconds + 2 < ttl.count()) wake();
   });
   return true;
 }
