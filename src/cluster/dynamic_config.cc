@@ -11,17 +11,11 @@ namespace {
 
 // Patroni's settings that this version reads over. Each is named once, so that nobody believes in
 // a guarantee that is not given.
-constexpr std::array kNotHonoured = {"synchronous_mode",
-                                     "synchronous_mode_strict",
-                                     "synchronous_node_count",
-                                     "maximum_lag_on_syncnode",
-                                     "standby_cluster",
-                                     "failsafe_mode",
-                                     "slots",
-                                     "ignore_slots",
-                                     "member_slots_ttl",
-                                     "primary_stop_timeout",
-                                     "master_stop_timeout",
+constexpr std::array kNotHonoured = {"synchronous_mode",       "synchronous_mode_strict",
+                                     "synchronous_node_count", "maximum_lag_on_syncnode",
+                                     "standby_cluster",        "slots",
+                                     "ignore_slots",           "member_slots_ttl",
+                                     "primary_stop_timeout",   "master_stop_timeout",
                                      "max_timelines_history"};
 
 struct Seconds {
@@ -72,6 +66,7 @@ DynamicConfig dynamic_config_from_object(boost::json::object raw) {
   fields.number("maximum_lag_on_failover", config.maximum_lag_on_failover_bytes);
   fields.flag("check_timeline", config.check_timeline);
   fields.flag("pause", config.pause);
+  fields.flag("failsafe_mode", config.failsafe_mode);
   if (const auto* postgresql = raw.if_contains("postgresql");
       postgresql && !postgresql->is_null()) {
     if (postgresql->is_object()) {

@@ -21,6 +21,7 @@ struct DynamicConfig {
   bool use_slots = true;
   bool use_pg_rewind = true;
   bool pause = false;
+  bool failsafe_mode = true;
   boost::json::object postgresql;  // parameters, pg_hba, ... as they stand under `postgresql`
   boost::json::object raw;         // the whole key, for writing it back unchanged
 

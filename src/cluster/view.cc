@@ -153,6 +153,20 @@ void read_release(const KeyValue& kv, ClusterView& view) {
   if (fields.findings().empty() && !note.leader.empty()) view.release = std::move(note);
 }
 
+void read_failsafe(const KeyValue& kv, ClusterView& view) {
+  view.failsafe_revision = kv.mod_revision;
+  auto object = parse_json_object(kv.value);
+  if (!object) {
+    view.problems.push_back("failsafe: " + object.error().message);
+    return;
+  }
+  FieldReader fields(*object);
+  FailsafeMembers members;
+  for (const auto& [name, unused] : *object) fields.text(name, members[name]);
+  for (const auto& finding : fields.findings()) view.problems.push_back("failsafe: " + finding);
+  if (fields.findings().empty()) view.failsafe = std::move(members);
+}
+
 }  // namespace
 
 const Member* ClusterView::member(const MemberName& name) const {
@@ -181,6 +195,7 @@ ClusterView parse_cluster(const std::vector<KeyValue>& keys, std::int64_t revisi
     if (kv.key == "history") read_history(kv, view);
     if (kv.key == "failover") read_failover(kv, view);
     if (kv.key == "release") read_release(kv, view);
+    if (kv.key == "failsafe") read_failsafe(kv, view);
     if (kv.key.starts_with(kMembers) && kv.key.size() > kMembers.size()) read_member(kv, view);
   }
   std::sort(view.members.begin(), view.members.end(),
@@ -214,6 +229,12 @@ std::string failover_to_json(const FailoverRequest& request) {
   if (!request.leader.empty()) out["leader"] = request.leader;
   if (!request.candidate.empty()) out["member"] = request.candidate;
   if (!request.scheduled_at.empty()) out["scheduled_at"] = request.scheduled_at;
+  return boost::json::serialize(out);
+}
+
+std::string failsafe_to_json(const FailsafeMembers& members) {
+  boost::json::object out;
+  for (const auto& [name, url] : members) out[name] = url;
   return boost::json::serialize(out);
 }
 

@@ -58,6 +58,9 @@ struct ReleaseNote {
   bool operator==(const ReleaseNote&) const = default;
 };
 
+// The `failsafe` key: who could take the lock, name → api_url. Whoever is not in it does not.
+using FailsafeMembers = std::map<MemberName, std::string>;
+
 struct ClusterView {
   std::int64_t revision = 0;
   std::optional<std::string> initialize;  // "" while somebody bootstraps
@@ -71,7 +74,9 @@ struct ClusterView {
   std::vector<TimelineSwitch> history;
   std::optional<FailoverRequest> failover;
   std::optional<ReleaseNote> release;
-  std::vector<std::string> problems;  // garbage that was found, "key: what was wrong"
+  std::optional<FailsafeMembers> failsafe;  // absent too when it cannot be read
+  std::int64_t failsafe_revision = 0;       // mod revision; 0: there is no such key
+  std::vector<std::string> problems;        // garbage that was found, "key: what was wrong"
 
   const Member* member(const MemberName& name) const;
   const DynamicConfig& settings() const;  // config, or the defaults
@@ -85,6 +90,7 @@ ClusterView parse_cluster(const std::vector<KeyValue>& keys, std::int64_t revisi
 std::string status_to_json(const ClusterStatus& status);
 std::string history_to_json(const std::vector<TimelineSwitch>& history);
 std::string failover_to_json(const FailoverRequest& request);
+std::string failsafe_to_json(const FailsafeMembers& members);
 std::string release_to_json(const ReleaseNote& note);
 
 }  // namespace pgsteady

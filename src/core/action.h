@@ -50,6 +50,9 @@ struct Fence {
 struct PollLease {
   std::int64_t lease;
 };
+struct AskPromises {  // from now on, whenever a renewal is late; no task: of nobody
+  std::optional<FailsafeTask> task;
+};
 struct AskPeers {
   std::vector<MemberName> members;
 };
@@ -102,9 +105,10 @@ struct Finish {
   std::string message;
 };
 
-using Action = std::variant<GrantLease, AdoptLease, DropLease, HoldKey, LetGo, Transact, Arm,
-                            Disarm, Fence, PollLease, AskPeers, AskForWal, RunInitdb, Clone, Rewind,
-                            StartServer, StopServer, Promote, Reconfigure, CreateUsers, ClearMarker,
-                            Checkpoint, SyncSlots, ProbeCommit, CancelJob, Finish>;
+using Action =
+    std::variant<GrantLease, AdoptLease, DropLease, HoldKey, LetGo, Transact, Arm, Disarm, Fence,
+                 PollLease, AskPromises, AskPeers, AskForWal, RunInitdb, Clone, Rewind, StartServer,
+                 StopServer, Promote, Reconfigure, CreateUsers, ClearMarker, Checkpoint, SyncSlots,
+                 ProbeCommit, CancelJob, Finish>;
 
 }  // namespace pgsteady::core

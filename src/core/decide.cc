@@ -40,7 +40,9 @@ Decision decide(const State& state, const Identity& self, const Observation& see
   out.state = state;
   Turn turn(self, seen, now, out);
   out.next_wake = now.boot + turn.settings().loop_wait;
+  if (!state.begun) out.state.began_at = now.boot;
   apply_rules(turn);
+  drop_promises(turn);
   publish(turn);
   out.member_state = member_state(turn);
   out.unfit = is_unfit(turn);

@@ -5,6 +5,12 @@ namespace pgsteady::core {
 namespace {
 
 constexpr auto kAfterFailure = seconds(1);
+// etcd carries out a request within 7 s (5 s and two elections) or not at all.
+constexpr auto kLateTransaction = seconds(10);
+
+bool takes_lock(TxnKind kind) {
+  return kind == TxnKind::acquire || kind == TxnKind::readopt || kind == TxnKind::retake;
+}
 
 bool is_loss(lease::Renewal::State state) {
   return state == lease::Renewal::State::key_lost || state == lease::Renewal::State::lease_lost;
@@ -16,10 +22,20 @@ void absorb_lock_taken(Turn& turn, const TxnEnd& end) {
   turn.wake_at(turn.now.boot);
 }
 
+// Nobody held the lock in between only if the deadline before it still lies ahead.
+void absorb_retaken(Turn& turn, const TxnEnd& end) {
+  if (turn.armed() && turn.now.boot < turn.seen.guard.deadline) return absorb_lock_taken(turn, end);
+  turn.say(Reason::Level::warning, "took the lock back too late; giving it up");
+  turn.act(DropLease{true});
+}
+
 void absorb_txn(Turn& turn, const TxnEnd& end) {
   auto& state = turn.state;
   if (end.succeeded) state.written_revision = std::max(state.written_revision, end.revision);
   if (!end.answered) state.txn_after[end.kind] = turn.now.boot + kAfterFailure;
+  if (!end.answered && takes_lock(end.kind)) {
+    state.unsure_until = turn.now.boot + kLateTransaction;
+  }
   if (end.lease_gone) {
     turn.act(DropLease{false});
     return;
@@ -29,6 +45,9 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
     case TxnKind::readopt:
       if (end.succeeded) absorb_lock_taken(turn, end);
       if (end.answered && !end.succeeded) turn.say("Could not take out TTL lock");
+      break;
+    case TxnKind::retake:
+      if (end.succeeded) absorb_retaken(turn, end);
       break;
     case TxnKind::release:
     case TxnKind::give_up:
@@ -177,6 +196,7 @@ void take_over_from_guardian(Turn& turn) {
   auto counted = guard.deadline - guard.ttl + lease::margin(guard.ttl);
   turn.act(AdoptLease{guard.armed.lease, guard.ttl, counted});
   turn.act(HoldKey{guard.armed});
+  take_over_promises(turn);
   turn.say("took over a server that is armed already; renewing its lease");
 }
 
@@ -192,6 +212,7 @@ void rule_lost_lock(Turn& turn) {
   bool guardian_says = turn.seen.guard.refused == *state.lock;
   if (guardian_says) state.refused_at = turn.now.boot;
   if (!renewal_says && !etcd_says && !guardian_says) return;
+  if (!guardian_says && keeps_lock_on_promises(turn)) return;
   turn.say(Reason::Level::warning,
            fmt::format("Lock owner: {}; I am {}: lost the leader lock",
                        cluster.leader ? cluster.leader->name : "None", turn.self.name));

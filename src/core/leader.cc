@@ -168,12 +168,17 @@ lease::Duration promotion_limit(const Turn& turn) {
   return std::max<lease::Duration>(turn.settings().primary_start_timeout, seconds(10));
 }
 
-// The leader key has to hang on the lease that is renewed.
-void move_lock(Turn& turn) {
+// The leader key has to hang on the lease that is renewed. One that etcd let go while all others
+// kept their promises is taken back.
+void keep_key_on_lease(Turn& turn) {
+  const auto& lease = turn.seen.lease;
+  bool gone = turn.fresh() && !turn.cluster().leader && on_promises(turn);
+  if (lease.lease == 0 || (lease.lease == turn.state.lock->lease && !gone)) return;
   Txn txn;
-  txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision)};
-  txn.operations = {Operation::put("leader", turn.self.name, turn.seen.lease.lease)};
-  turn.transact(TxnKind::readopt, std::move(txn));
+  txn.compares = {gone ? Compare::absent("leader")
+                       : Compare::unchanged("leader", turn.state.lock->mod_revision)};
+  txn.operations = {Operation::put("leader", turn.self.name, lease.lease)};
+  turn.transact(gone ? TxnKind::retake : TxnKind::readopt, std::move(txn));
 }
 
 }  // namespace
@@ -188,7 +193,7 @@ void rule_lease(Turn& turn) {
       turn.cluster().config ? lease::Duration(turn.settings().ttl) : turn.self.bootstrap_ttl;
   if (state.asked_ttl.count() == 0 && !gone) state.asked_ttl = lease.ttl;  // taken over
   bool other_ttl = !gone && turn.fresh() && ttl != state.asked_ttl;
-  if (gone ? state.lock.has_value() : !other_ttl) return;
+  if (gone ? state.lock && !on_promises(turn) : !other_ttl) return;
   if (other_ttl) turn.say(fmt::format("ttl is {} s now: taking a new lease", ttl / seconds(1)));
   state.asked_ttl = ttl;
   turn.act(GrantLease{ttl});
@@ -216,12 +221,19 @@ bool rule_has_lock(Turn& turn) {
     give_up_lock(turn, "");
     return true;
   }
-  if (lease.lease != 0 && lease.lease != state.lock->lease) move_lock(turn);
+  keep_key_on_lease(turn);
   // An epoch taken over from an earlier agent proves itself anew before anything new comes of it.
   bool proven = lease.epoch == state.lock && lease.held_until && *lease.held_until > turn.now.boot;
   if (!turn.armed()) {
     if (proven) turn.act(Arm{*state.lock, *lease.held_until, lease.ttl});
     return true;  // a message from the renewal thread or the guardian wakes us
+  }
+  duty_failsafe(turn);
+  if (!proven && on_promises(turn)) {
+    turn.say(Reason::Level::warning,
+             "continue to run as a leader because failsafe mode is enabled and all members are "
+             "accessible");
+    proven = true;
   }
   if (rule_no_progress(turn)) return true;
   if (stopped) {

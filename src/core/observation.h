@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "cluster/local_server.h"
 #include "cluster/view.h"
+#include "lease/failsafe.h"
 #include "lease/renewal.h"
 #include "lease/takeover.h"
 
@@ -43,6 +44,19 @@ struct LeaseFacts {  // what the renewal thread last reported
   lease::Duration ttl{};
   std::optional<lease::Epoch> epoch;
   std::optional<lease::Instant> held_until;
+};
+
+struct FailsafeFacts {  // what the thread that asks for promises last reported
+  lease::Epoch epoch;
+  std::optional<lease::Instant> held_until;  // the deadline that all others' promises give
+};
+
+// Whom the leader asks when etcd is gone, as this node last wrote it down.
+struct FailsafeTask {
+  lease::Epoch epoch;
+  lease::Duration ttl{};
+  FailsafeMembers others;
+  bool operator==(const FailsafeTask&) const = default;
 };
 
 enum class ServerPhase { none, running, stopping, killing };  // as the guardian knows it
@@ -80,6 +94,8 @@ enum class TxnKind {
   history,
   clear_failover,
   remove_stale_leader,
+  retake,
+  failsafe,
 };
 
 struct TxnEnd {
@@ -144,6 +160,11 @@ struct Observation {
   std::optional<WalAnswer> wal_answer;         // the last one
   std::vector<WallTime> reclones;              // clones that recovery.cc asked for, kept on disk
   std::optional<lease::Instant> stop_by;       // SIGTERM came: be gone by then
+
+  // Failsafe mode:
+  std::optional<FailsafeTask> remembered_task;  // the last one of this node, kept on its disk
+  FailsafeFacts failsafe;
+  std::optional<lease::Promise> promise;  // the last that this node gave
 
   // What happened since the last decision, in order:
   std::vector<TxnEnd> txn_ends;

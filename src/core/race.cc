@@ -18,8 +18,10 @@ void acquire(Turn& turn) {
   if (turn.seen.lease.lease == 0) return;
   const auto& leader = turn.cluster().leader;  // there: its lease is over, etcd has not noticed yet
   Txn txn;
-  txn.compares = {leader ? Compare::unchanged("leader", leader->mod_revision)
-                         : Compare::absent("leader")};
+  // Who is in the list has been asked by a leader that lives on promises; so it may not change.
+  txn.compares = {
+      leader ? Compare::unchanged("leader", leader->mod_revision) : Compare::absent("leader"),
+      Compare::unchanged("failsafe", turn.cluster().failsafe_revision)};
   txn.operations = {Operation::put("leader", turn.self.name, turn.seen.lease.lease),
                     Operation::remove("release")};
   turn.transact(TxnKind::acquire, std::move(txn));
@@ -38,13 +40,22 @@ std::vector<MemberName> other_members(const Turn& turn) {
   return names;
 }
 
+// From when on the lock may be taken, and since when nobody held it: the lease's story, and this
+// node's own word.
+lease::Instant free_at(const Turn& turn) {
+  return std::max(*turn.state.takeover.safe_at(), bound_until(turn));
+}
+lease::Instant over_at(const Turn& turn) {
+  return std::max(*turn.state.takeover.over_at(), bound_until(turn));
+}
+
 // This node's own figure stands: measured after the key was gone, with the WAL receiver ended.
 bool own_figure_final(Turn& turn) {
   const auto& server = turn.seen.server;
-  auto over_at = *turn.state.takeover.over_at();
+  auto over = over_at(turn);
   // WAL that is still being replayed counts; a paused replay does not block for ever.
-  bool replaying = server.replaying && turn.now.boot < over_at + kPatienceWithReplay;
-  if (lease::Instant(server.measured_at) < over_at || replaying) {
+  bool replaying = server.replaying && turn.now.boot < over + kPatienceWithReplay;
+  if (lease::Instant(server.measured_at) < over || replaying) {
     turn.wake_in(milliseconds(20));
     turn.out.measure_now = true;
     return false;
@@ -77,7 +88,7 @@ bool wait_for_released_wal(Turn& turn) {
   const auto& server = turn.seen.server;
   if (!release || release->end.value == 0 || server.timeline > release->timeline) return false;
   if (has_all_of(*release, server)) return false;
-  auto until = *turn.state.takeover.over_at() + turn.settings().primary_start_timeout;
+  auto until = over_at(turn) + turn.settings().primary_start_timeout;
   auto missing = fmt::format("{} wrote up to {} on timeline {} and I have {} on {}",
                              release->leader, release->end.text(), release->timeline,
                              server.last_lsn().text(), server.timeline);
@@ -96,7 +107,7 @@ bool wait_for_successor(Turn& turn) {
   if (!release || !failover || failover->leader != release->leader) return false;
   if (failover->candidate.empty() || failover->candidate == turn.self.name) return false;
   if (!turn.cluster().member(failover->candidate)) return false;
-  auto until = *turn.state.takeover.over_at() + kCandidateHeadStart;
+  auto until = over_at(turn) + kCandidateHeadStart;
   if (turn.now.boot >= until) return false;
   turn.wake_at(until);
   turn.say(fmt::format("waiting for {} to take over the lock", failover->candidate));
@@ -128,7 +139,7 @@ enum class Verdict { win, lose, ask };
 
 Verdict judge(Turn& turn, const PeerRound& round) {
   auto last_leader = turn.state.takeover.key().mod_revision;
-  auto waited = turn.now.boot - *turn.state.takeover.safe_at();
+  auto waited = turn.now.boot - free_at(turn);
   bool patient = waited < kPatienceWithPeers;
   for (const auto& peer : round.peers) {
     if (!peer.answered || peer.nofailover) continue;
@@ -153,8 +164,8 @@ void ask_or_acquire(Turn& turn) {
   if (others.empty()) return acquire(turn);
   if (turn.seen.peers_asked || turn.in_flight(TxnKind::acquire)) return;
   const auto& round = turn.seen.peers;
-  bool usable = round && round->asked_at >= *turn.state.takeover.safe_at() &&
-                turn.now.boot - round->asked_at < seconds(1);
+  bool usable =
+      round && round->asked_at >= free_at(turn) && turn.now.boot - round->asked_at < seconds(1);
   if (usable) {
     auto verdict = judge(turn, *round);
     if (verdict == Verdict::win) return acquire(turn);
@@ -196,6 +207,12 @@ bool rule_leader_key_is_mine(Turn& turn) {
   if (server.data != DataDirectory::valid) return false;
   if (turn.seen.interrupted_job && !turn.state.bootstrapping) return false;
   if (turn.seen.lease.lease == 0 || turn.in_flight(TxnKind::readopt)) return true;
+  const auto& promise = turn.seen.promise;
+  bool promised = promise && promise->epoch.mod_revision > key.mod_revision;
+  if (promised && turn.now.boot < promise->until) {
+    turn.wake_at(promise->until);
+    return true;
+  }
   if (turn.state.refused_at && turn.now.boot < *turn.state.refused_at + milliseconds(500)) {
     turn.wake_in(milliseconds(500));
     return true;
@@ -229,13 +246,19 @@ bool rule_no_leader(Turn& turn) {
     rule_no_dcs(turn);  // start as a standby of nobody, so that the WAL's end can be compared
     return true;
   }
+  if (auto bound = bound_until(turn); turn.now.boot < bound) {
+    turn.wake_at(bound);
+    turn.say(fmt::format("not taking the lock for {:.1f} s: promised to a leader without etcd",
+                         std::chrono::duration<double>(bound - turn.now.boot).count()));
+    return true;
+  }
   if (turn.now.boot < *safe_at) {
     turn.wake_at(*safe_at);
     turn.say(fmt::format("leader key is gone; {:.1f} s until its holder is surely fenced",
                          std::chrono::duration<double>(*safe_at - turn.now.boot).count()));
     return true;
   }
-  if (turn.is_standby()) race(turn);
+  if (turn.is_standby() && !rule_not_listed(turn)) race(turn);
   return true;
 }
 

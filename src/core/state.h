@@ -31,6 +31,15 @@ struct Stall {
   lease::Instant since;
 };
 
+// The leader's: what the `failsafe` key may hold, so that nobody in it is left out.
+struct Failsafe {
+  std::optional<FailsafeTask> task;              // as the asking thread was last told
+  lease::Epoch epoch;                            // that the rest belongs to
+  std::int64_t revision = 0;                     // of the key as last read
+  FailsafeMembers written;                       // all that was put since, in whatever order
+  std::map<MemberName, lease::Instant> seen_at;  // when each had a member key last
+};
+
 struct State {
   bool begun = false;                // the first decision was made
   std::optional<lease::Epoch> lock;  // the leader key as this node holds it
@@ -84,6 +93,10 @@ struct State {
   int short_lives = 0;      // standbys in sequence that ended soon and complained
   std::string reclone_why;  // proof that this data cannot follow reclone_for
   MemberName reclone_for;
+
+  Failsafe failsafe;
+  lease::Instant began_at;      // the first decision
+  lease::Instant unsure_until;  // a transaction without an answer may still take the lock
 };
 
 }  // namespace pgsteady::core

@@ -54,6 +54,9 @@ struct Case {
     state.applied_config = 5;
     cluster.members = {member("pg1", "primary", kLease), member("pg2", "replica", 12),
                        member("pg3", "replica", 13)};
+    cluster.failsafe = FailsafeMembers{};
+    for (const auto& m : cluster.members) (*cluster.failsafe)[m.name] = m.api_url;
+    cluster.failsafe_revision = 6;
     seen.dcs.asked = seen.dcs.reachable = true;
     seen.dcs.read_at = at(99990ms);
     seen.lease = {lease::Renewal::State::alive, kLease, 5s, {}, {}};

@@ -13,6 +13,9 @@ namespace pgsteady::core {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+struct Turn;
+lease::Instant bound_until(const Turn& turn);  // failsafe.cc
+
 struct Turn {
   const Identity& self;
   const Observation& seen;
@@ -37,7 +40,13 @@ struct Turn {
   void transact(TxnKind kind, Txn txn) {
     if (may_transact(kind)) out.actions.push_back(Transact{kind, std::move(txn)});
   }
-  bool may_transact(TxnKind kind) { return !in_flight(kind) && !held_back(state.txn_after, kind); }
+  bool may_transact(TxnKind kind) {
+    if (kind == TxnKind::acquire && now.boot < bound_until(*this)) {
+      wake_at(bound_until(*this));
+      return false;
+    }
+    return !in_flight(kind) && !held_back(state.txn_after, kind);
+  }
   bool in_flight(TxnKind kind) const {
     return std::find(seen.transactions.begin(), seen.transactions.end(), kind) !=
            seen.transactions.end();
@@ -119,6 +128,14 @@ void duty_finish_bootstrap(Turn& turn);
 // leader.cc
 void rule_lease(Turn& turn);
 bool rule_has_lock(Turn& turn);
+
+// failsafe.cc
+bool on_promises(const Turn& turn);
+bool keeps_lock_on_promises(Turn& turn);
+void duty_failsafe(Turn& turn);
+void take_over_promises(Turn& turn);
+void drop_promises(Turn& turn);
+bool rule_not_listed(Turn& turn);
 
 // progress.cc
 bool others_could_lead(const Turn& turn);
