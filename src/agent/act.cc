@@ -93,6 +93,7 @@ bool Loop::act(const core::LetGo&) {
 }
 
 bool Loop::act(const core::Transact& a) {
+  if (!may_send(a.kind)) return false;
   seen_.transactions.push_back(a.kind);
   auto lease = lease_of(a.txn);
   auto kind = a.kind;
@@ -114,6 +115,7 @@ bool Loop::act(const core::Transact& a) {
 }
 
 bool Loop::act(const core::Arm& a) {
+  if (asker_epoch_ != a.epoch) ask_for(std::nullopt);  // the epoch before it is over
   asked_epoch_ = a.epoch;
   armed_revision_ = a.epoch.mod_revision;
   return accepted(guard_->arm(a.epoch, a.deadline, a.ttl), "cannot arm the guardian");

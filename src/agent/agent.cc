@@ -5,13 +5,13 @@
 
 namespace pgsteady::agent {
 
-int run_agent(const config::NodeConfig& config, StatusBoard& board) {
+int run_agent(const config::NodeConfig& config, StatusBoard& board, Promises& promises) {
   auto guard = guard::Client::from_environment();
   if (!guard) {
     log_error("{}", guard.error().text());
     return 1;
   }
-  Loop loop(config, std::move(*guard), board);
+  Loop loop(config, std::move(*guard), board, promises);
   return loop.run();
 }
 

@@ -65,9 +65,10 @@ LogLevel level_of(core::Reason::Level level) {
 }  // namespace
 
 Loop::Loop(const config::NodeConfig& config, std::unique_ptr<guard::Client> guard,
-           StatusBoard& board)
+           StatusBoard& board, Promises& promises)
     : config_(config),
       board_(board),
+      promises_(promises),
       guard_(std::move(guard)),
       guard_reader_(io_, guard_->fd()),
       timer_(io_),
@@ -76,33 +77,43 @@ Loop::Loop(const config::NodeConfig& config, std::unique_ptr<guard::Client> guar
       self_(identity(config)) {
   auto post = [this](std::function<void()> f) { asio::post(io_, std::move(f)); };
   dcs_ = dcs::make_etcd(dcs_options(config), post);
+  start_asker();
   start_renewer();
 }
 
 Loop::~Loop() {
   renewer_.reset();
+  asker_.reset();
   dcs_.reset();
   guard_reader_.release();  // the client closes it
 }
 
+// Only an epoch that decide() has armed is extended, straight from the thread that renewed it, so
+// that neither a slow decision nor a busy loop costs a renewal.
+void Loop::extend_deadline(const lease::Epoch& epoch, lease::Instant deadline,
+                           lease::Duration ttl) {
+  if (armed_revision_.load() != epoch.mod_revision) return;
+  auto asked = boottime_now().count();
+  if (!guard_->arm(epoch, deadline, ttl)) return;
+  std::int64_t none = 0;
+  guard_asked_ns_.compare_exchange_strong(none, asked);
+}
+
+bool Loop::shows_life() const {
+  bool armed = armed_revision_.load() != 0;
+  auto now = boottime_now().count();
+  auto oldest = now - (armed ? patience_ns_.load() : kUnarmedPatience.count());
+  auto asked = guard_asked_ns_.load();
+  return turned_at_ns_.load() > oldest && (asked == 0 || asked > oldest);
+}
+
 void Loop::start_renewer() {
   dcs::RenewerHooks hooks;
-  // Only an epoch that decide() has armed is extended, straight from the renewal thread, so that
-  // neither a slow decision nor a busy loop costs a renewal.
   hooks.extend = [this](const lease::Epoch& epoch, lease::Instant deadline, lease::Duration ttl) {
-    if (armed_revision_.load() != epoch.mod_revision) return;
-    auto asked = boottime_now().count();
-    if (!guard_->arm(epoch, deadline, ttl)) return;
-    std::int64_t none = 0;
-    guard_asked_ns_.compare_exchange_strong(none, asked);
+    asker_->renewed(epoch, deadline);
+    extend_deadline(epoch, deadline, ttl);
   };
-  hooks.may_renew = [this] {
-    bool armed = armed_revision_.load() != 0;
-    auto now = boottime_now().count();
-    auto oldest = now - (armed ? patience_ns_.load() : kUnarmedPatience.count());
-    auto asked = guard_asked_ns_.load();
-    return turned_at_ns_.load() > oldest && (asked == 0 || asked > oldest);
-  };
+  hooks.may_renew = [this] { return shows_life(); };
   hooks.report = [this](const dcs::RenewalReport& report) { on_renewal(report); };
   auto post = [this](std::function<void()> f) { asio::post(io_, std::move(f)); };
   renewer_ = dcs::make_renewer(dcs_options(config_), config_.name, std::move(hooks), post);
@@ -115,6 +126,7 @@ int Loop::run() {
   seen_.reclones = server_.reclones();
   lease::Epoch epoch;
   if (std::ifstream(epoch_file()) >> epoch.lease >> epoch.mod_revision) seen_.remembered = epoch;
+  seen_.remembered_task = remembered_task();
   spawn(heartbeat());
   spawn(listen_to_guardian());
   spawn(tick());
@@ -147,6 +159,7 @@ void Loop::turn() {
   turn_due_ = false;
   if (!guard_known_ || exit_code_) return;
   core::Time now{boot_now(), std::chrono::system_clock::now()};
+  seen_.promise = promises_.promise();
   auto decision = core::decide(state_, self_, seen_, now);
   seen_.txn_ends.clear();
   seen_.job_ends.clear();
@@ -154,6 +167,7 @@ void Loop::turn() {
   seen_.slots_failed = false;
   state_ = std::move(decision.state);
   if (!state_.lock) armed_revision_ = 0;
+  tell_promises();
   patience_ns_ = nanoseconds(std::max<nanoseconds>(seconds(1), seen_.lease.ttl * 2 / 5)).count();
   log_reasons(decision);
   show(decision);
@@ -184,7 +198,9 @@ void Loop::show(const core::Decision& decision) {
   status.version = PGSTEADY_VERSION;
   status.state = decision.member_state;
   auto now = boot_now();
-  status.has_lock = state_.lock && seen_.guard.armed == *state_.lock && seen_.guard.deadline > now;
+  // An epoch that replaces the armed one of this node is armed within a moment.
+  status.has_lock = state_.lock && seen_.guard.armed.valid() && seen_.guard.deadline > now;
+  status.failsafe_until = failsafe_until();
   status.cluster_unlocked = seen_.dcs.read_at && !seen_.dcs.cluster.leader;
   status.dcs_reachable = seen_.dcs.reachable;
   status.cluster = seen_.dcs.cluster;

@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include "agent/asker.h"
+#include "agent/promises.h"
 #include "agent/status.h"
 #include "config/config.h"
 #include "core/decide.h"
@@ -28,7 +30,8 @@ using boost::asio::awaitable;
 
 class Loop {
  public:
-  Loop(const config::NodeConfig& config, std::unique_ptr<guard::Client> guard, StatusBoard& board);
+  Loop(const config::NodeConfig& config, std::unique_ptr<guard::Client> guard, StatusBoard& board,
+       Promises& promises);
   ~Loop();
 
   int run();  // until Finish
@@ -37,6 +40,8 @@ class Loop {
   // --- loop.cc: deciding
   // ---------------------------------------------------------------------------
   void start_renewer();
+  void extend_deadline(const lease::Epoch& epoch, lease::Instant deadline, lease::Duration ttl);
+  bool shows_life() const;
   void spawn(awaitable<void> work);
   std::string epoch_file() const;
   void wake();  // decide soon; many wakes make one turn
@@ -48,6 +53,15 @@ class Loop {
   awaitable<void> listen_to_guardian();
   void on_message(const guard::Message& message);
   void on_renewal(const dcs::RenewalReport& report);
+
+  // --- failsafe.cc: promises
+  // -----------------------------------------------------------------------
+  void start_asker();
+  void ask_for(std::optional<core::FailsafeTask> task);
+  std::optional<core::FailsafeTask> remembered_task() const;
+  void tell_promises();
+  bool may_send(core::TxnKind kind);
+  std::optional<std::chrono::nanoseconds> failsafe_until() const;
 
   // --- observe.cc: finding out
   // ---------------------------------------------------------------------
@@ -77,6 +91,7 @@ class Loop {
   bool act(const core::PollLease& a);
   bool act(const core::AskPeers& a);
   bool act(const core::AskForWal& a);
+  bool act(const core::AskPromises& a);
   bool act(const core::RunInitdb& a);
   bool act(const core::Clone& a);
   bool act(const core::Rewind& a);
@@ -117,6 +132,7 @@ class Loop {
 
   const config::NodeConfig& config_;
   StatusBoard& board_;
+  Promises& promises_;
   boost::asio::io_context io_;
   std::unique_ptr<guard::Client> guard_;
   boost::asio::posix::stream_descriptor guard_reader_;
@@ -124,7 +140,9 @@ class Loop {
   boost::asio::steady_timer tick_timer_;
   pg::Server server_;
   std::unique_ptr<dcs::Dcs> dcs_;
-  std::unique_ptr<dcs::Renewer> renewer_;
+  std::unique_ptr<Asker> asker_;
+  std::unique_ptr<dcs::Renewer> renewer_;  // tells the asker
+  lease::Epoch asker_epoch_;               // of its task
 
   core::Identity self_;
   core::State state_;
@@ -146,7 +164,7 @@ class Loop {
   std::int64_t next_program_ = 1;
   std::map<std::int64_t, int> program_ends_;  // wait statuses that were reported
 
-  // Shared with the renewal thread:
+  // Shared with the renewal thread and the asker:
   std::atomic<std::int64_t> turned_at_ns_{0};    // boottime of the heartbeat's last beat
   std::atomic<std::int64_t> guard_asked_ns_{0};  // boottime of the first arm unanswered; 0: none
   std::atomic<std::int64_t> armed_revision_{0};  // the epoch that decide() armed; 0: none

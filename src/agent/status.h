@@ -34,6 +34,8 @@ struct NodeStatus {
   std::optional<std::chrono::nanoseconds> renewal_latency;
   std::uint64_t fence_events = 0;
   bool unfit = false;  // it gave the lock up a moment ago: others are to lead before it
+  // boottime until which a leader lives on promises, or a replica's promise binds it
+  std::optional<std::chrono::nanoseconds> failsafe_until;
   std::chrono::nanoseconds decision_time{};  // of the last decide()
   // For a race: a read at this etcd revision found no leader key, the WAL receiver has ended since,
   // and this is how far it got. Absent while any of that does not hold.

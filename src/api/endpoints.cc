@@ -41,8 +41,9 @@ http::Response config(const Call& call) {
   return {200, boost::json::serialize(call.status.cluster.config->raw), {}, {}};
 }
 
-http::Response failsafe(const Call&) {
-  return {502, "", {}, {}};
+http::Response failsafe(const Call& call) {
+  if (!call.status.cluster.failsafe) return {502, "", {}, {}};
+  return {200, failsafe_to_json(*call.status.cluster.failsafe), {}, {}};
 }
 
 http::Response metrics(const Call& call) {

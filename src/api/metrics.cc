@@ -131,16 +131,19 @@ void add_server(const NodeStatus& status, std::chrono::nanoseconds now, Expositi
             state_number(status.state));
 }
 
-void add_cluster(const NodeStatus& status, Exposition& out) {
+void add_cluster(const NodeStatus& status, std::chrono::nanoseconds now, Exposition& out) {
   out.gauge("patroni_cluster_unlocked", "1 if nobody holds the leader key",
             int(status.cluster_unlocked));
-  out.gauge("patroni_failsafe_mode_is_active", "1 if the failsafe mode keeps the primary up", 0);
+  out.gauge("patroni_failsafe_mode_is_active", "1 if the failsafe mode keeps the primary up",
+            int(failsafe_is_active(status, now)));
   out.gauge(
       "patroni_dcs_last_seen", "Last answer of the DCS, epoch seconds",
       std::chrono::duration_cast<std::chrono::seconds>(status.dcs_last_seen.time_since_epoch())
           .count());
-  out.gauge("patroni_failsafe_mode_enabled", "1 if the failsafe mode is configured", 0);
-  out.gauge("patroni_failsafe_member", "1 if this node is asked in failsafe mode", 0);
+  out.gauge("patroni_failsafe_mode_enabled", "1 if the failsafe mode is configured",
+            int(status.cluster.settings().failsafe_mode));
+  out.gauge("patroni_failsafe_member", "1 if this node is asked in failsafe mode",
+            int(status.cluster.failsafe && status.cluster.failsafe->count(status.name)));
   out.gauge("patroni_is_paused", "1 if automatic failover is off",
             int(status.cluster.settings().pause));
   const auto* priority = status.tags.values.if_contains("failover_priority");
@@ -177,7 +180,7 @@ std::string metrics_text(const NodeStatus& status, std::chrono::nanoseconds now)
   out.gauge("patroni_version", "The Patroni version whose interface this is, without dots",
             padded_version(kPatroniVersion));
   add_server(status, now, out);
-  add_cluster(status, out);
+  add_cluster(status, now, out);
   add_own(status, now, out);
   return std::move(out).text();
 }

@@ -150,6 +150,10 @@ bool is_running(const NodeStatus& status) {
   return status.state == "running" && status.server.state == ServerState::running;
 }
 
+bool failsafe_is_active(const NodeStatus& status, std::chrono::nanoseconds now) {
+  return status.failsafe_until && *status.failsafe_until > now;
+}
+
 std::string role(const NodeStatus& status, std::chrono::nanoseconds now) {
   if (status.server.state == ServerState::running) {
     return status.server.in_recovery ? "replica" : "primary";
@@ -167,6 +171,7 @@ json::object node_document(const NodeStatus& status, std::chrono::nanoseconds no
   if (status.server.state == ServerState::running) add_running(status, out);
   if (status.cluster.settings().pause) out["pause"] = true;
   if (status.cluster_unlocked) out["cluster_unlocked"] = true;
+  if (failsafe_is_active(status, now)) out["failsafe_mode_is_active"] = true;
   out["dcs_last_seen"] =
       std::chrono::duration_cast<std::chrono::seconds>(status.dcs_last_seen.time_since_epoch())
           .count();

@@ -14,6 +14,8 @@ namespace pgsteady::api {
 inline constexpr const char* kPatroniVersion = "4.1.4";
 
 bool is_running(const agent::NodeStatus& status);
+// A leader lives on promises, or this node has given one that still binds it.
+bool failsafe_is_active(const agent::NodeStatus& status, std::chrono::nanoseconds now);
 std::string role(const agent::NodeStatus& status, std::chrono::nanoseconds now);
 std::string replication_state(const agent::NodeStatus& status);  // streaming, or empty
 

@@ -1,6 +1,7 @@
 #include "agent/agent.h"
 
 #include "api/endpoints.h"
+#include "api/failsafe.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "cli/commands.h"
@@ -31,19 +32,24 @@ int agent(const std::string& config_path) {
   if (!config) return complain(config.error());
   set_log_level(config->log_level);
   agent::StatusBoard board;
+  agent::Promises promises;
   introduce(*config, board);
   http::ServerOptions options;
   options.host = config->restapi.listen_host;
   options.port = config->restapi.listen_port;
-  auto server = http::serve(options, [&board](const http::Request& request) {
-    return api::respond(*board.read(), request, boottime_now());
+  auto server = http::serve(options, [&board, &promises](const http::Request& request) {
+    auto status = board.read();
+    if (api::is_failsafe_question(request)) {
+      return api::answer_failsafe(*status, promises, request, boottime_now());
+    }
+    return api::respond(*status, request, boottime_now());
   });
   if (!server) {
     log_error("restapi: {}", server.error().text());
     agent::give_up(1);
     return 1;
   }
-  return agent::run_agent(*config, board);
+  return agent::run_agent(*config, board, promises);
 }
 
 }  // namespace pgsteady::cli

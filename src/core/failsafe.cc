@@ -91,7 +91,7 @@ void duty_failsafe(Turn& turn) {
   const auto& cluster = turn.cluster();
   const auto& lock = *turn.state.lock;
   bool holds = turn.leader_is_me() && cluster.leader->mod_revision == lock.mod_revision;
-  if (!turn.fresh() || !holds) return;
+  if (!turn.fresh() || !holds || !cluster.config) return;
   if (!turn.settings().failsafe_mode) return switch_off(turn);
   if (mine.revision != cluster.failsafe_revision || mine.epoch != lock) mine.written.clear();
   mine.revision = cluster.failsafe_revision;

@@ -33,7 +33,7 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
   auto& state = turn.state;
   if (end.succeeded) state.written_revision = std::max(state.written_revision, end.revision);
   if (!end.answered) state.txn_after[end.kind] = turn.now.boot + kAfterFailure;
-  if (!end.answered && takes_lock(end.kind)) {
+  if (!end.answered && !end.lease_gone && takes_lock(end.kind)) {
     state.unsure_until = turn.now.boot + kLateTransaction;
   }
   if (end.lease_gone) {

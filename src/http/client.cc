@@ -66,7 +66,9 @@ Response plain_response(beast::http::response<beast::http::string_body> message)
   return response;
 }
 
-asio::awaitable<Result<Response>> ask(HostPort host, std::string target, TimePoint deadline) {
+using Message = beast::http::request<beast::http::string_body>;
+
+asio::awaitable<Result<Response>> ask(HostPort host, Message request, TimePoint deadline) {
   auto endpoints = co_await look_up(host, deadline);
   if (!endpoints) co_return tl::unexpected(endpoints.error());
   beast::tcp_stream stream(co_await asio::this_coro::executor);
@@ -76,12 +78,12 @@ asio::awaitable<Result<Response>> ask(HostPort host, std::string target, TimePoi
   co_await stream.async_connect(*endpoints, token);
   if (error) co_return fail(ErrorKind::retry, error.message());
 
-  beast::http::request<beast::http::empty_body> request(beast::http::verb::get, target, 11);
   bool v6 = host.host.find(':') != std::string::npos;
   request.set(beast::http::field::host, v6 ? fmt::format("[{}]:{}", host.host, host.port)
                                            : fmt::format("{}:{}", host.host, host.port));
   request.set(beast::http::field::user_agent, "pgsteady");
   request.keep_alive(false);
+  request.prepare_payload();
   co_await beast::http::async_write(stream, request, token);
   if (error) co_return fail(ErrorKind::retry, error.message());
 
@@ -93,20 +95,36 @@ asio::awaitable<Result<Response>> ask(HostPort host, std::string target, TimePoi
   co_return plain_response(parser.release());
 }
 
-}  // namespace
-
-asio::awaitable<Result<Response>> get(HostPort host, std::string target,
-                                      std::chrono::milliseconds limit) {
-  auto name = fmt::format("{}:{}{}", host.host, host.port, target);
+asio::awaitable<Result<Response>> send(HostPort host, Message request,
+                                       std::chrono::milliseconds limit) {
+  auto name = fmt::format("{} {}:{}{}", std::string(request.method_string()), host.host, host.port,
+                          std::string(request.target()));
   Error error;
   try {
-    auto response = co_await ask(host, target, std::chrono::steady_clock::now() + limit);
+    auto deadline = std::chrono::steady_clock::now() + limit;
+    auto response = co_await ask(std::move(host), std::move(request), deadline);
     if (response) co_return response;
     error = response.error();
   } catch (const std::exception& thrown) {
     error.message = thrown.what();
   }
-  co_return fail(ErrorKind::retry, fmt::format("GET {}: {}", name, error.message));
+  co_return fail(ErrorKind::retry, fmt::format("{}: {}", name, error.message));
+}
+
+}  // namespace
+
+asio::awaitable<Result<Response>> get(HostPort host, std::string target,
+                                      std::chrono::milliseconds limit) {
+  Message request(beast::http::verb::get, target, 11);
+  co_return co_await send(std::move(host), std::move(request), limit);
+}
+
+asio::awaitable<Result<Response>> post(HostPort host, std::string target, std::string body,
+                                       std::chrono::milliseconds limit) {
+  Message request(beast::http::verb::post, target, 11);
+  request.set(beast::http::field::content_type, "application/json");
+  request.body() = std::move(body);
+  co_return co_await send(std::move(host), std::move(request), limit);
 }
 
 }  // namespace pgsteady::http

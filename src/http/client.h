@@ -1,4 +1,4 @@
-// Asking a peer, in a coroutine: one GET over a connection of its own.
+// Asking a peer, in a coroutine: one request over a connection of its own.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -16,5 +16,9 @@ namespace pgsteady::http {
 // answer).
 boost::asio::awaitable<Result<Response>> get(HostPort host, std::string target,
                                              std::chrono::milliseconds limit);
+
+// The same with a JSON body.
+boost::asio::awaitable<Result<Response>> post(HostPort host, std::string target, std::string body,
+                                              std::chrono::milliseconds limit);
 
 }  // namespace pgsteady::http

@@ -8,8 +8,9 @@ namespace {
 
 class EtcdFaults : public E2e {};
 
-TEST_F(EtcdFaults, AMinuteWithoutEtcd) {
-  run_cluster();
+// With failsafe mode there is no outage at all: failsafe_test.cc.
+TEST_F(EtcdFaults, AMinuteWithoutEtcdAndWithoutFailsafe) {
+  run_cluster({.dcs = {"ttl: 5", "loop_wait: 1", "retry_timeout: 3", "failsafe_mode: false"}});
   etcd().stop(0);
   let_pass(Millis(60000));
   etcd().start(0);
