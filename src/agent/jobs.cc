@@ -217,11 +217,22 @@ awaitable<Result<std::string>> Loop::rewind(core::UpstreamMember from) {
   co_return from.name;
 }
 
+// The cluster's part of postgresql.conf, with what the policy says to synchronous replication.
+boost::json::object Loop::cluster_parameters() const {
+  const auto& settings = seen_.dcs.cluster.settings();
+  auto postgresql = settings.postgresql;
+  if (auto names = core::sync_names_for_file(state_, settings)) {
+    auto& parameters = postgresql["parameters"];
+    if (!parameters.is_object()) parameters = boost::json::object{};
+    parameters.as_object()["synchronous_standby_names"] = *names;
+  }
+  return postgresql;
+}
+
 awaitable<Result<std::string>> Loop::start_server(core::StartServer how) {
   std::optional<pg::Upstream> from;
   if (how.upstream) from = upstream(*how.upstream);
-  const auto& settings = seen_.dcs.cluster.settings();
-  auto written = server_.write_configuration(settings.postgresql, !how.as_primary, from);
+  auto written = server_.write_configuration(cluster_parameters(), !how.as_primary, from);
   if (!written) co_return tl::unexpected(written.error());
   if (how.upstream) {
     auto pgpass = server_.write_pgpass({how.upstream->address});
@@ -288,8 +299,7 @@ awaitable<Result<std::string>> Loop::reconfigure(std::optional<core::UpstreamMem
   // What a server that still starts up will be, its start says.
   bool running = seen_.server.state == ServerState::running;
   bool standby = running ? seen_.server.in_recovery : !seen_.guard.as_primary;
-  const auto& settings = seen_.dcs.cluster.settings();
-  auto changed = server_.write_configuration(settings.postgresql, standby, from);
+  auto changed = server_.write_configuration(cluster_parameters(), standby, from);
   if (!changed) co_return tl::unexpected(changed.error());
   if (*changed) {
     auto sent = guard_->signal_server(SIGHUP);

@@ -127,6 +127,7 @@ class Loop {
   awaitable<Result<std::string>> run_program(std::string what, pg::Command command,
                                              std::chrono::seconds limit);
   awaitable<void> sleep(std::chrono::milliseconds duration);
+  boost::json::object cluster_parameters() const;
   pg::Upstream upstream(const core::UpstreamMember& member) const;
   bool server_gone() const { return seen_.guard.phase == core::ServerPhase::none; }
 

@@ -67,9 +67,22 @@ bool is_replica(const Question& question) {
   return fits_replica(question) && tags_match(question);
 }
 
-// Without a synchronous mode every replica is an asynchronous one, as long as etcd can be asked.
+// What the sync key says, as long as etcd can be asked.
+bool is_named_replica(const Question& question, SynchronousMode mode) {
+  return question.status.dcs_reachable &&
+         sync_role(question.status.cluster, question.status.name) == mode && is_replica(question);
+}
+
+bool is_synchronous(const Question& question) {
+  return is_named_replica(question, SynchronousMode::on);
+}
+
+bool is_quorum(const Question& question) {
+  return is_named_replica(question, SynchronousMode::quorum);
+}
+
 bool is_asynchronous(const Question& question) {
-  return question.status.dcs_reachable && is_replica(question);
+  return is_named_replica(question, SynchronousMode::off);
 }
 
 bool is_read_only(const Question& question) {
@@ -78,6 +91,14 @@ bool is_read_only(const Question& question) {
 
 bool is_leader_with_tags(const Question& question) {
   return question.status.dcs_reachable && is_leader(question) && tags_match(question);
+}
+
+bool is_read_only_sync(const Question& question) {
+  return is_leader_with_tags(question) || is_synchronous(question);
+}
+
+bool is_read_only_quorum(const Question& question) {
+  return is_leader_with_tags(question) || is_quorum(question);
 }
 
 bool is_up(const Question& question) {
@@ -100,14 +121,14 @@ const std::map<std::string, Check>& checks() {
       {"standby_leader", never},
       {"replica", is_replica},
       {"read-only", is_read_only},
-      {"sync", never},
-      {"synchronous", never},
-      {"quorum", never},
+      {"sync", is_synchronous},
+      {"synchronous", is_synchronous},
+      {"quorum", is_quorum},
       {"async", is_asynchronous},
       {"asynchronous", is_asynchronous},
-      {"read-only-sync", is_leader_with_tags},
-      {"read-only-synchronous", is_leader_with_tags},
-      {"read-only-quorum", is_leader_with_tags},
+      {"read-only-sync", is_read_only_sync},
+      {"read-only-synchronous", is_read_only_sync},
+      {"read-only-quorum", is_read_only_quorum},
       {"health", is_up},
   };
   return table;

@@ -109,8 +109,11 @@ void add_server(const NodeStatus& status, std::chrono::nanoseconds now, Expositi
               server.is_primary() ? server.write_lsn.value : 0);
   out.gauge("patroni_standby_leader", "1 if this node leads a standby cluster", 0);
   out.gauge("patroni_replica", "1 if this node is a replica", int(!primary));
-  out.gauge("patroni_sync_standby", "1 if this node is a synchronous standby", 0);
-  out.gauge("patroni_quorum_standby", "1 if this node is a quorum standby", 0);
+  auto sync = sync_role(status.cluster, status.name);
+  out.gauge("patroni_sync_standby", "1 if this node is a synchronous standby",
+            int(standby && sync == SynchronousMode::on));
+  out.gauge("patroni_quorum_standby", "1 if this node is a quorum standby",
+            int(standby && sync == SynchronousMode::quorum));
   out.counter("patroni_xlog_received_location", "A replica's received WAL position, else 0",
               standby ? std::max(server.receive_lsn, server.replay_lsn).value : 0);
   out.counter("patroni_xlog_replayed_location", "A replica's replayed WAL position, else 0",

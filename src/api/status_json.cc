@@ -118,8 +118,12 @@ Lsn leader_position(const ClusterView& cluster) {
 json::object member_document(const Member& member, const ClusterView& cluster) {
   bool leader = cluster.leader && cluster.leader->name == member.name;
   bool streaming = !leader && !member.replication_state.empty();
+  auto sync = sync_role(cluster, member.name);
+  const char* replica = sync == SynchronousMode::on       ? "sync_standby"
+                        : sync == SynchronousMode::quorum ? "quorum_standby"
+                                                          : "replica";
   json::object out{{"name", member.name},
-                   {"role", leader ? "leader" : "replica"},
+                   {"role", leader ? "leader" : replica},
                    {"state", streaming ? member.replication_state : member.state},
                    {"api_url", member.api_url}};
   if (auto address = host_port_of_url(member.conn_url)) {
@@ -150,6 +154,11 @@ bool is_running(const NodeStatus& status) {
   return status.state == "running" && status.server.state == ServerState::running;
 }
 
+SynchronousMode sync_role(const ClusterView& cluster, const MemberName& name) {
+  bool named = cluster.sync && cluster.sync->standbys.count(name) > 0;
+  return named ? cluster.settings().synchronous_mode : SynchronousMode::off;
+}
+
 bool failsafe_is_active(const NodeStatus& status, std::chrono::nanoseconds now) {
   return status.failsafe_until && *status.failsafe_until > now;
 }
@@ -169,6 +178,11 @@ std::string replication_state(const NodeStatus& status) {
 json::object node_document(const NodeStatus& status, std::chrono::nanoseconds now) {
   json::object out{{"state", status.state}, {"role", role(status, now)}};
   if (status.server.state == ServerState::running) add_running(status, out);
+  if (status.server.is_standby()) {
+    auto role = sync_role(status.cluster, status.name);
+    if (role == SynchronousMode::on) out["sync_standby"] = true;
+    if (role == SynchronousMode::quorum) out["quorum_standby"] = true;
+  }
   if (status.cluster.settings().pause) out["pause"] = true;
   if (status.cluster_unlocked) out["cluster_unlocked"] = true;
   if (failsafe_is_active(status, now)) out["failsafe_mode_is_active"] = true;

@@ -19,6 +19,9 @@ bool failsafe_is_active(const agent::NodeStatus& status, std::chrono::nanosecond
 std::string role(const agent::NodeStatus& status, std::chrono::nanoseconds now);
 std::string replication_state(const agent::NodeStatus& status);  // streaming, or empty
 
+// What a replica is by the mode and the sync key: on, quorum, or neither.
+SynchronousMode sync_role(const ClusterView& cluster, const MemberName& name);
+
 // GET /patroni and the body of all health answers.
 boost::json::object node_document(const agent::NodeStatus& status, std::chrono::nanoseconds now);
 // GET /cluster, also behind `pgsteady list`.

@@ -11,11 +11,9 @@ namespace {
 
 // Patroni's settings that this version reads over. Each is named once, so that nobody believes in
 // a guarantee that is not given.
-constexpr std::array kNotHonoured = {"synchronous_mode",       "synchronous_mode_strict",
-                                     "synchronous_node_count", "maximum_lag_on_syncnode",
-                                     "standby_cluster",        "slots",
-                                     "ignore_slots",           "member_slots_ttl",
-                                     "primary_stop_timeout",   "master_stop_timeout",
+constexpr std::array kNotHonoured = {"standby_cluster",      "slots",
+                                     "ignore_slots",         "member_slots_ttl",
+                                     "primary_stop_timeout", "master_stop_timeout",
                                      "max_timelines_history"};
 
 struct Seconds {
@@ -51,6 +49,19 @@ void read_seconds(const boost::json::object& raw, const Seconds& setting, Dynami
   config.*setting.target = std::chrono::milliseconds(static_cast<std::int64_t>(*seconds * 1000));
 }
 
+void read_synchronous_mode(const boost::json::object& raw, FieldReader& fields,
+                           DynamicConfig& config) {
+  const auto* value = raw.if_contains("synchronous_mode");
+  if (!value || value->is_null()) return;
+  if (value->is_string() && value->as_string() == "quorum") {
+    config.synchronous_mode = SynchronousMode::quorum;
+  } else if (auto on = json_to_bool(*value)) {
+    config.synchronous_mode = *on ? SynchronousMode::on : SynchronousMode::off;
+  } else {
+    fields.complain("synchronous_mode", "on, off or quorum");
+  }
+}
+
 bool is_off(const boost::json::value& value) {
   if (value.is_null()) return true;
   if (value.is_object()) return value.as_object().empty();
@@ -67,6 +78,10 @@ DynamicConfig dynamic_config_from_object(boost::json::object raw) {
   fields.flag("check_timeline", config.check_timeline);
   fields.flag("pause", config.pause);
   fields.flag("failsafe_mode", config.failsafe_mode);
+  read_synchronous_mode(raw, fields, config);
+  fields.flag("synchronous_mode_strict", config.synchronous_mode_strict);
+  fields.number("synchronous_node_count", config.synchronous_node_count);
+  fields.number("maximum_lag_on_syncnode", config.maximum_lag_on_syncnode_bytes);
   if (const auto* postgresql = raw.if_contains("postgresql");
       postgresql && !postgresql->is_null()) {
     if (postgresql->is_object()) {

@@ -11,6 +11,8 @@
 
 namespace pgsteady {
 
+enum class SynchronousMode { off, on, quorum };
+
 struct DynamicConfig {
   std::chrono::milliseconds ttl{5000};
   std::chrono::milliseconds loop_wait{1000};
@@ -22,6 +24,10 @@ struct DynamicConfig {
   bool use_pg_rewind = true;
   bool pause = false;
   bool failsafe_mode = true;
+  SynchronousMode synchronous_mode = SynchronousMode::off;
+  bool synchronous_mode_strict = false;  // without a standby nothing is acknowledged
+  std::int64_t synchronous_node_count = 1;
+  std::int64_t maximum_lag_on_syncnode_bytes = -1;  // -1: any
   boost::json::object postgresql;  // parameters, pg_hba, ... as they stand under `postgresql`
   boost::json::object raw;         // the whole key, for writing it back unchanged
 

@@ -96,6 +96,8 @@ struct LocalServer {
   SystemId system_id;
   bool pending_restart = false;
   std::vector<ReplicationRow> replication;
+  std::string sync_names;           // primary: synchronous_standby_names as a session sees it
+  bool checkpointer_waits = false;  // and no reload of the configuration can be pending with it
   std::vector<SlotRow> slots;
 
   bool is_primary() const { return state == ServerState::running && !in_recovery; }

@@ -24,6 +24,11 @@ bool Tags::is_set(std::string_view tag) const {
   return value && json_to_bool(*value).value_or(false);
 }
 
+std::int64_t Tags::number(std::string_view tag, std::int64_t otherwise) const {
+  const auto* value = values.if_contains({tag.data(), tag.size()});
+  return value ? json_to_int(*value).value_or(otherwise) : otherwise;
+}
+
 bool Tags::nofailover() const {
   if (values.contains("nofailover")) return is_set("nofailover");
   const auto* priority = values.if_contains("failover_priority");

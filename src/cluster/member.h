@@ -18,6 +18,8 @@ struct Tags {
   bool operator==(const Tags&) const = default;
   bool is_set(std::string_view tag) const;  // true, "true", 1, "yes", "on"
   bool nofailover() const;                  // nofailover, or failover_priority 0
+  bool nosync() const { return is_set("nosync") || number("sync_priority", 1) <= 0; }
+  std::int64_t number(std::string_view tag, std::int64_t otherwise) const;
   bool noloadbalance() const { return is_set("noloadbalance"); }
   bool clonefrom() const { return is_set("clonefrom"); }
 };

@@ -167,6 +167,36 @@ void read_failsafe(const KeyValue& kv, ClusterView& view) {
   if (fields.findings().empty()) view.failsafe = std::move(members);
 }
 
+std::set<MemberName> names_between_commas(std::string_view text) {
+  std::set<MemberName> names;
+  while (!text.empty()) {
+    auto comma = std::min(text.find(','), text.size());
+    if (comma > 0) names.emplace(text.substr(0, comma));
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return names;
+}
+
+void read_sync(const KeyValue& kv, ClusterView& view) {
+  view.sync_revision = kv.mod_revision;
+  auto object = parse_json_object(kv.value);
+  if (!object) {
+    view.problems.push_back("sync: " + object.error().message);
+    return;
+  }
+  SyncState sync;
+  std::string standbys;
+  std::int64_t quorum = 0;
+  FieldReader fields(*object);
+  fields.text("leader", sync.leader);
+  fields.text("sync_standby", standbys);
+  fields.number("quorum", quorum);
+  sync.standbys = names_between_commas(standbys);
+  sync.quorum = static_cast<int>(std::clamp<std::int64_t>(quorum, 0, 1000));
+  for (const auto& finding : fields.findings()) view.problems.push_back("sync: " + finding);
+  if (fields.findings().empty()) view.sync = std::move(sync);
+}
+
 }  // namespace
 
 const Member* ClusterView::member(const MemberName& name) const {
@@ -196,6 +226,7 @@ ClusterView parse_cluster(const std::vector<KeyValue>& keys, std::int64_t revisi
     if (kv.key == "failover") read_failover(kv, view);
     if (kv.key == "release") read_release(kv, view);
     if (kv.key == "failsafe") read_failsafe(kv, view);
+    if (kv.key == "sync") read_sync(kv, view);
     if (kv.key.starts_with(kMembers) && kv.key.size() > kMembers.size()) read_member(kv, view);
   }
   std::sort(view.members.begin(), view.members.end(),
@@ -229,6 +260,18 @@ std::string failover_to_json(const FailoverRequest& request) {
   if (!request.leader.empty()) out["leader"] = request.leader;
   if (!request.candidate.empty()) out["member"] = request.candidate;
   if (!request.scheduled_at.empty()) out["scheduled_at"] = request.scheduled_at;
+  return boost::json::serialize(out);
+}
+
+std::string sync_to_json(const SyncState& sync) {
+  boost::json::object out{{"leader", sync.leader}, {"quorum", sync.quorum}};
+  std::string standbys;
+  for (const auto& name : sync.standbys) standbys += (standbys.empty() ? "" : ",") + name;
+  if (standbys.empty()) {
+    out["sync_standby"] = nullptr;
+  } else {
+    out["sync_standby"] = standbys;
+  }
   return boost::json::serialize(out);
 }
 

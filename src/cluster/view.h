@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,15 @@ struct ReleaseNote {
   bool operator==(const ReleaseNote&) const = default;
 };
 
+// The `sync` key: who has every acknowledged commit. The leader, and each of the standbys that sees
+// `quorum` others of them in a race, none ahead of it.
+struct SyncState {
+  MemberName leader;
+  std::set<MemberName> standbys;  // "sync_standby" in JSON, divided by commas
+  int quorum = 0;
+  bool operator==(const SyncState&) const = default;
+};
+
 // The `failsafe` key: who could take the lock, name → api_url. Whoever is not in it does not.
 using FailsafeMembers = std::map<MemberName, std::string>;
 
@@ -76,7 +86,9 @@ struct ClusterView {
   std::optional<ReleaseNote> release;
   std::optional<FailsafeMembers> failsafe;  // absent too when it cannot be read
   std::int64_t failsafe_revision = 0;       // mod revision; 0: there is no such key
-  std::vector<std::string> problems;        // garbage that was found, "key: what was wrong"
+  std::optional<SyncState> sync;            // absent too when it cannot be read
+  std::int64_t sync_revision = 0;
+  std::vector<std::string> problems;  // garbage that was found, "key: what was wrong"
 
   const Member* member(const MemberName& name) const;
   const DynamicConfig& settings() const;  // config, or the defaults
@@ -90,6 +102,7 @@ ClusterView parse_cluster(const std::vector<KeyValue>& keys, std::int64_t revisi
 std::string status_to_json(const ClusterStatus& status);
 std::string history_to_json(const std::vector<TimelineSwitch>& history);
 std::string failover_to_json(const FailoverRequest& request);
+std::string sync_to_json(const SyncState& sync);
 std::string failsafe_to_json(const FailsafeMembers& members);
 std::string release_to_json(const ReleaseNote& note);
 

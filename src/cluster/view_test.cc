@@ -64,12 +64,12 @@ TEST(ParseCluster, AnEmptyLeaderKeyStillHoldsTheLock) {
 
 TEST(DynamicConfig, WrongSettingsFallBackAndAreNamed) {
   auto config = dynamic_config_from_json(
-      R"({"ttl":"soon","loop_wait":-1,"synchronous_mode":true,"failsafe_mode":false,"pause":"on"})");
+      R"({"ttl":"soon","loop_wait":-1,"standby_cluster":{"host":"x"},"failsafe_mode":false,"pause":"on"})");
   ASSERT_TRUE(config);
   EXPECT_EQ(config->ttl, std::chrono::seconds(5));
   EXPECT_TRUE(config->pause);
   EXPECT_THAT(config->warnings, ElementsAre(HasSubstr("ttl"), HasSubstr("loop_wait"),
-                                            HasSubstr("synchronous_mode: not honoured yet")));
+                                            HasSubstr("standby_cluster: not honoured yet")));
 }
 
 TEST(Member, JsonRoundTrip) {

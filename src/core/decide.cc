@@ -43,6 +43,7 @@ Decision decide(const State& state, const Identity& self, const Observation& see
   if (!state.begun) out.state.began_at = now.boot;
   apply_rules(turn);
   drop_promises(turn);
+  forget_sync(turn);
   publish(turn);
   out.member_state = member_state(turn);
   out.unfit = is_unfit(turn);

@@ -28,6 +28,9 @@ struct Decision {
   std::optional<std::int64_t> leaderless_revision;
 };
 
+// What synchronous_standby_names is to be in postgresql.conf; nullopt: whatever is configured.
+std::optional<std::string> sync_names_for_file(const State& state, const DynamicConfig& settings);
+
 Decision decide(const State& state, const Identity& self, const Observation& seen, Time now);
 
 }  // namespace pgsteady::core

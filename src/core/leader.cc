@@ -44,6 +44,7 @@ void start_with_lock(Turn& turn) {
   bool as_primary = server.control->was_primary() && !server.standby_signal;
   turn.say(as_primary ? "starting as the primary because I have the session lock"
                       : "starting in recovery because I have the session lock");
+  if (as_primary) recall_sync(turn);
   state.starting_since = turn.now.boot;
   state.starting = true;
   state.upstream.reset();
@@ -161,6 +162,7 @@ void keep(Turn& turn) {
   duty_slots(turn);
   duty_clear_failover(turn);
   duty_configuration(turn);
+  duty_sync(turn);
   turn.say(fmt::format("no action. I am ({}), the leader with the lock", turn.self.name));
 }
 
@@ -241,6 +243,7 @@ bool rule_has_lock(Turn& turn) {
   } else if (turn.is_primary()) {
     keep(turn);
   } else if (turn.is_standby() && !turn.busy() && proven) {
+    if (rule_sync_key_first(turn)) return true;
     turn.say("promoted self to leader by acquiring session lock");
     turn.act(Promote{*state.lock, promotion_limit(turn)});
   } else if (turn.seen.server.state == ServerState::starting &&

@@ -96,6 +96,7 @@ enum class TxnKind {
   remove_stale_leader,
   retake,
   failsafe,
+  sync,
 };
 
 struct TxnEnd {

@@ -156,12 +156,16 @@ Verdict judge(Turn& turn, const PeerRound& round) {
       return Verdict::lose;
     }
   }
-  return Verdict::win;
+  bool complete = turn.release() && has_all_of(*turn.release(), turn.seen.server);
+  return complete || has_votes(turn, round) ? Verdict::win : Verdict::ask;
 }
 
 void ask_or_acquire(Turn& turn) {
   auto others = other_members(turn);
-  if (others.empty()) return acquire(turn);
+  if (others.empty()) {
+    if (has_votes(turn, {})) acquire(turn);
+    return turn.wake_in(5 * kAskAgain);
+  }
   if (turn.seen.peers_asked || turn.in_flight(TxnKind::acquire)) return;
   const auto& round = turn.seen.peers;
   bool usable =
@@ -183,6 +187,8 @@ void race(Turn& turn) {
   }
   if (chosen_successor(turn)) return acquire(turn);
   if (wait_for_successor(turn)) return;
+  bool complete = turn.release() && has_all_of(*turn.release(), turn.seen.server);
+  if (!complete && rule_not_in_sync(turn)) return;
   if (!own_figure_final(turn)) return;
   turn.out.leaderless_revision = turn.cluster().revision;
   if (wait_for_released_wal(turn)) return;

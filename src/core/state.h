@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/action.h"
+#include "core/sync.h"
 #include "lease/takeover.h"
 
 namespace pgsteady::core {
@@ -38,6 +39,14 @@ struct Failsafe {
   std::int64_t revision = 0;                     // of the key as last read
   FailsafeMembers written;                       // all that was put since, in whatever order
   std::map<MemberName, lease::Instant> seen_at;  // when each had a member key last
+};
+
+// The leader's: how far synchronous replication is with what was last written for it.
+struct Sync {
+  std::optional<SyncConfig> config;  // nullopt: synchronous_standby_names is not ours
+  lease::Instant written_at;
+  std::optional<lease::Instant> in_force_since;  // as sessions see it
+  std::optional<Lsn> settled;                    // it was in force for all when WAL was here
 };
 
 struct State {
@@ -95,6 +104,7 @@ struct State {
   MemberName reclone_for;
 
   Failsafe failsafe;
+  Sync sync;
   lease::Instant began_at;      // the first decision
   lease::Instant unsure_until;  // a transaction without an answer may still take the lock
 };

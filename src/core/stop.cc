@@ -9,6 +9,8 @@ MemberName successor(const Turn& turn) {
   const ReplicationRow* best = nullptr;
   for (const auto& row : turn.seen.server.replication) {
     const auto* member = turn.cluster().member(row.application_name);
+    const auto& sync = turn.cluster().sync;
+    if (sync && !sync->standbys.empty() && !sync->standbys.count(row.application_name)) continue;
     if (!member || member->tags.nofailover() || row.state != "streaming" || !row.flush_lsn)
       continue;
     if (!best || *row.flush_lsn > *best->flush_lsn) best = &row;

@@ -146,6 +146,14 @@ void watch_reaping(Turn& turn);
 bool rule_no_progress(Turn& turn);
 bool rule_blind_leader(Turn& turn);
 
+// sync.cc
+void duty_sync(Turn& turn);
+bool rule_sync_key_first(Turn& turn);
+void recall_sync(Turn& turn);
+void forget_sync(Turn& turn);
+bool rule_not_in_sync(Turn& turn);
+bool has_votes(Turn& turn, const PeerRound& round);
+
 // race.cc
 bool rule_leader_key_is_mine(Turn& turn);
 bool rule_no_leader(Turn& turn);

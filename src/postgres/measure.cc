@@ -36,7 +36,12 @@ constexpr char kPrepare[] =
     " (SELECT FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup' AND"
     " wait_event IN ('RecoveryWalStream', 'RecoveryRetrieveRetryInterval')) END,"
     " CASE WHEN r THEN NULL ELSE pg_current_wal_insert_lsn() END,"
-    " CASE WHEN r THEN NULL ELSE pg_current_wal_flush_lsn() END"
+    " CASE WHEN r THEN NULL ELSE pg_current_wal_flush_lsn() END,"
+    " current_setting('synchronous_standby_names'),"
+    // Where it waits, the checkpointer takes a new configuration at once.
+    " CASE WHEN NOT r THEN EXISTS"
+    " (SELECT FROM pg_stat_get_activity(NULL) WHERE backend_type = 'checkpointer' AND"
+    " wait_event IN ('CheckpointerMain', 'CheckpointWriteDelay')) END"
     " FROM (SELECT pg_is_in_recovery() AS r) AS s"
     " LEFT JOIN pg_stat_get_wal_receiver() AS w ON true;"
     "PREPARE standbys AS"
@@ -97,6 +102,8 @@ void add_state(LocalServer& result, const Rows& rows) {
     result.write_lsn = lsn_at(rows, 0, 2).value_or(Lsn{});
     result.insert_lsn = lsn_at(rows, 0, 11).value_or(Lsn{});
     result.flush_lsn = lsn_at(rows, 0, 12).value_or(Lsn{});
+    result.sync_names = rows.text(0, 13);
+    result.checkpointer_waits = is_true(rows.text(0, 14));
   }
 }
 

@@ -1,0 +1,216 @@
+// Synchronous modes: what PostgreSQL waits for, and who may therefore be promoted. The key never
+// promises more than the server enforces: adding begins with postgresql.conf, removing with the
+// key.
+#include "core/sync.h"
+
+#include <tuple>
+
+#include "core/turn.h"
+
+namespace pgsteady::core {
+namespace {
+
+// How long all processes of the server get to take a configuration that a session sees.
+constexpr auto kSettles = seconds(1);
+constexpr auto kWriteAgain = seconds(2);
+
+bool is_on(const Turn& turn) {
+  return turn.settings().synchronous_mode != SynchronousMode::off;
+}
+
+SyncVoters voters_of_key(const Turn& turn) {
+  const auto& key = turn.cluster().sync;
+  return key ? SyncVoters{key->standbys, key->quorum} : SyncVoters{};
+}
+
+void write_key(Turn& turn, const SyncVoters& voters) {
+  SyncState sync{turn.self.name, voters.names, voters.quorum};
+  Txn txn;
+  txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision),
+                  Compare::unchanged("sync", turn.cluster().sync_revision)};
+  txn.operations = {Operation::put("sync", sync_to_json(sync))};
+  turn.transact(TxnKind::sync, std::move(txn));
+}
+
+void write_config(Turn& turn, std::optional<SyncConfig> config) {
+  auto& sync = turn.state.sync;
+  sync = {};
+  sync.config = std::move(config);
+  sync.written_at = turn.now.boot;
+  turn.act(Reconfigure{std::nullopt});
+}
+
+// Switched off: the key goes first.
+void leave(Turn& turn) {
+  if (turn.cluster().sync_revision != 0) {
+    Txn txn;
+    txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision),
+                    Compare::unchanged("sync", turn.cluster().sync_revision)};
+    txn.operations = {Operation::remove("sync")};
+    return turn.transact(TxnKind::sync, std::move(txn));
+  }
+  if (turn.state.sync.config) write_config(turn, std::nullopt);
+}
+
+struct Candidate {
+  MemberName name;
+  bool chosen_before = false;
+  std::int64_t priority = 0;
+  Lsn flushed;
+  auto order() const { return std::tuple(chosen_before, priority, flushed); }
+};
+
+std::vector<Candidate> candidates(const Turn& turn) {
+  std::vector<Candidate> found;
+  Lsn furthest;
+  for (const auto& row : turn.seen.server.replication) {
+    const auto* member = turn.cluster().member(row.application_name);
+    if (!member || row.state != "streaming" || !row.flush_lsn) continue;
+    if (member->tags.nosync() || member->tags.nofailover()) continue;
+    const auto& config = turn.state.sync.config;
+    found.push_back({member->name, config && config->names.count(member->name) > 0,
+                     member->tags.number("sync_priority", 1), *row.flush_lsn});
+    furthest = std::max(furthest, *row.flush_lsn);
+  }
+  auto limit = turn.settings().maximum_lag_on_syncnode_bytes;
+  if (limit > 0) std::erase_if(found, [&](auto& c) { return furthest - c.flushed > limit; });
+  std::sort(found.begin(), found.end(),
+            [](const Candidate& a, const Candidate& b) { return a.order() > b.order(); });
+  return found;
+}
+
+SyncConfig target(const Turn& turn) {
+  auto all = candidates(turn);
+  auto count = static_cast<std::size_t>(
+      std::clamp<std::int64_t>(turn.settings().synchronous_node_count, 1, 100));
+  count = std::min(count, all.size());
+  if (turn.settings().synchronous_mode == SynchronousMode::on) all.resize(count);
+  SyncConfig config;
+  config.wait_for = static_cast<int>(count);
+  for (const auto& candidate : all) config.names.insert(candidate.name);
+  return config;
+}
+
+std::string text_of(const Turn& turn, const SyncConfig& config) {
+  return sync_names_text(config, turn.settings().synchronous_mode_strict ? "*" : "");
+}
+
+// In force is what a session sees, and a while later what all others have seen too: the
+// checkpointer, which tells backends to wait at all, and the walsenders, which let them go. From
+// then on whatever is acknowledged was waited for.
+bool settles(Turn& turn) {
+  auto& sync = turn.state.sync;
+  const auto& server = turn.seen.server;
+  if (server.sync_names != text_of(turn, *sync.config)) {
+    sync.in_force_since.reset();
+    sync.settled.reset();
+    if (turn.now.boot >= sync.written_at + kWriteAgain) write_config(turn, sync.config);
+    return false;
+  }
+  auto measured_at = lease::Instant(server.measured_at);
+  if (!sync.in_force_since) sync.in_force_since = measured_at;
+  bool seen_by_all = measured_at >= *sync.in_force_since + kSettles && server.checkpointer_waits;
+  if (!sync.settled && seen_by_all) sync.settled = server.write_lsn;
+  return sync.settled.has_value();
+}
+
+// Those in the key who are still waited for, and those that have caught up with the moment from
+// which on they are.
+std::set<MemberName> ready(const Turn& turn) {
+  const auto& sync = turn.state.sync;
+  std::set<MemberName> names;
+  for (const auto& name : voters_of_key(turn).names) {
+    if (sync.config->names.count(name)) names.insert(name);
+  }
+  for (const auto& row : turn.seen.server.replication) {
+    bool waited_for = row.sync_state == "sync" || row.sync_state == "quorum";
+    if (!waited_for || !sync.config->names.count(row.application_name)) continue;
+    if (row.flush_lsn && *row.flush_lsn >= *sync.settled) names.insert(row.application_name);
+  }
+  return names;
+}
+
+}  // namespace
+
+void duty_sync(Turn& turn) {
+  if (!turn.fresh() || turn.busy() || turn.state.bootstrapping) return;
+  if (!is_on(turn)) return leave(turn);
+  const auto& key = turn.cluster().sync;
+  if (!key || key->leader != turn.self.name) return write_key(turn, {});
+  auto& sync = turn.state.sync;
+  // After a restart of the agent: what the server has.
+  if (!sync.config) sync.config = parse_sync_names(turn.seen.server.sync_names);
+  if (!sync.config)
+    return voters_of_key(turn).names.empty() ? write_config(turn, SyncConfig{})
+                                             : write_key(turn, {});
+  auto voters = voters_of_key(turn);
+  bool settled = settles(turn);
+  if (turn.busy() || (!settled && !voters.names.empty())) return;
+  auto next = target(turn);
+  if (next == *sync.config) {
+    if (!settled) return;
+    auto wanted = voters_under(next, next, ready(turn));
+    if (wanted != voters) write_key(turn, wanted);
+    return;
+  }
+  if (keeps(next, voters)) return write_config(turn, next);
+  std::set<MemberName> both;
+  for (const auto& name : voters.names) {
+    if (next.names.count(name)) both.insert(name);
+  }
+  write_key(turn, voters_under(*sync.config, next, both));
+}
+
+// What a new primary acknowledges before anybody is waited for, it alone has.
+bool rule_sync_key_first(Turn& turn) {
+  const auto& key = turn.cluster().sync;
+  if (!is_on(turn) || (key && key->leader == turn.self.name && key->standbys.empty())) return false;
+  if (turn.fresh()) write_key(turn, {});
+  return true;
+}
+
+// A primary started in place goes on waiting for those whom the key names.
+void recall_sync(Turn& turn) {
+  auto& sync = turn.state.sync;
+  const auto& key = turn.cluster().sync;
+  if (!is_on(turn) || sync.config || !key || key->leader != turn.self.name) return;
+  sync.config = SyncConfig{key->standbys, static_cast<int>(key->standbys.size()) - key->quorum};
+}
+
+void forget_sync(Turn& turn) {
+  if (!turn.state.lock) turn.state.sync = {};
+}
+
+bool rule_not_in_sync(Turn& turn) {
+  const auto& key = turn.cluster().sync;
+  if (!is_on(turn) || !key || key->leader.empty()) return false;
+  if (key->leader == turn.self.name || key->standbys.count(turn.self.name)) return false;
+  turn.say(
+      "following a different leader because I am not allowed to promote: I am no synchronous "
+      "standby of " +
+      key->leader);
+  turn.wake_in(milliseconds(100));
+  return true;
+}
+
+bool has_votes(Turn& turn, const PeerRound& round) {
+  const auto& key = turn.cluster().sync;
+  if (!is_on(turn) || !key || key->leader == turn.self.name) return true;
+  auto last_leader = turn.state.takeover.key().mod_revision;
+  auto votes = std::count_if(round.peers.begin(), round.peers.end(), [&](const PeerFigure& peer) {
+    return peer.answered && peer.running && !peer.primary && key->standbys.count(peer.name) &&
+           peer.leaderless_revision >= last_leader;
+  });
+  if (votes >= key->quorum) return true;
+  turn.say(fmt::format("following a different leader because only {} of {} votes are in", votes,
+                       key->quorum));
+  return false;
+}
+
+std::optional<std::string> sync_names_for_file(const State& state, const DynamicConfig& settings) {
+  if (settings.synchronous_mode == SynchronousMode::off) return std::nullopt;
+  auto config = state.sync.config.value_or(SyncConfig{});
+  return sync_names_text(config, settings.synchronous_mode_strict ? "*" : "");
+}
+
+}  // namespace pgsteady::core
