@@ -47,6 +47,11 @@ void etcd_away(Cluster&, Etcd& etcd, Node&) {
   etcd.thaw(0);
 }
 
+// From the leader to whom it likes; the answer comes when that is done.
+void switchover(Cluster&, Etcd&, Node& leader) {
+  leader.rest("POST", "/switchover", R"({"leader":")" + leader.name + R"("})");
+}
+
 void etcd_leader_killed(Cluster&, Etcd& etcd, Node&) {
   int leader = etcd.leader();
   etcd.stop(leader < 0 ? 0 : leader);
@@ -87,6 +92,7 @@ std::vector<Fault> faults() {
        [](Cluster&, Etcd&, Node& leader) { kill_one(leader.postmaster()); }},
       {"sigterm", "SIGTERM to the leader's node", 1, true, false,
        [](Cluster&, Etcd&, Node& leader) { leader.process().signal(SIGTERM); }},
+      {"switchover", "switchover by REST", 1, true, false, switchover},
       {"node", "node lost: manager, agent and server killed", 1, true, false,
        [](Cluster&, Etcd&, Node& leader) { leader.kill_everything(); }},
       {"agent", "agent alone killed", 1, false, true,

@@ -33,8 +33,12 @@ std::int64_t lease_of(const Txn& txn) {
 }  // namespace
 
 void Loop::carry_out(const std::vector<core::Action>& actions) {
+  bool refused = false;
   for (const auto& action : actions) {
-    if (exit_code_ || !std::visit([this](const auto& a) { return act(a); }, action)) return;
+    if (exit_code_) return;
+    // Whoever asked is answered in any case.
+    if (refused && !std::holds_alternative<core::Reply>(action)) continue;
+    refused = !std::visit([this](const auto& a) { return act(a); }, action) || refused;
   }
 }
 
@@ -217,6 +221,11 @@ bool Loop::act(const core::ProbeCommit& a) {
 
 bool Loop::act(const core::CancelJob&) {
   cancel_job_.emit(asio::cancellation_type::terminal);
+  return true;
+}
+
+bool Loop::act(const core::Reply& a) {
+  requests_.answer(a.id, a.status, a.text);
   return true;
 }
 

@@ -5,13 +5,14 @@
 
 namespace pgsteady::agent {
 
-int run_agent(const config::NodeConfig& config, StatusBoard& board, Promises& promises) {
+int run_agent(const config::NodeConfig& config, StatusBoard& board, Promises& promises,
+              Requests& requests) {
   auto guard = guard::Client::from_environment();
   if (!guard) {
     log_error("{}", guard.error().text());
     return 1;
   }
-  Loop loop(config, std::move(*guard), board, promises);
+  Loop loop(config, std::move(*guard), board, promises, requests);
   return loop.run();
 }
 

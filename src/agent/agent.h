@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/promises.h"
+#include "agent/requests.h"
 #include "agent/status.h"
 #include "config/config.h"
 
@@ -9,8 +10,10 @@ namespace pgsteady::agent {
 
 // Runs until the guardian's stop has been carried out, or nothing sensible can follow. The result
 // is the exit code that the guardian is told as well. `board` shows how things stand from the first
-// turn on, `promises` are what other leaders were told; both outlive the call.
-int run_agent(const config::NodeConfig& config, StatusBoard& board, Promises& promises);
+// turn on, `promises` are what other leaders were told, `requests` brings what operators ask for; all
+// outlive the call.
+int run_agent(const config::NodeConfig& config, StatusBoard& board, Promises& promises,
+              Requests& requests);
 
 // Tells the guardian that this node cannot run (a port is taken) and is not to be started again.
 void give_up(int exit_code);

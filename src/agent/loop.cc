@@ -65,10 +65,11 @@ LogLevel level_of(core::Reason::Level level) {
 }  // namespace
 
 Loop::Loop(const config::NodeConfig& config, std::unique_ptr<guard::Client> guard,
-           StatusBoard& board, Promises& promises)
+           StatusBoard& board, Promises& promises, Requests& requests)
     : config_(config),
       board_(board),
       promises_(promises),
+      requests_(requests),
       guard_(std::move(guard)),
       guard_reader_(io_, guard_->fd()),
       timer_(io_),
@@ -79,9 +80,11 @@ Loop::Loop(const config::NodeConfig& config, std::unique_ptr<guard::Client> guar
   dcs_ = dcs::make_etcd(dcs_options(config), post);
   start_asker();
   start_renewer();
+  requests_.open([this, post] { post([this] { wake(); }); });
 }
 
 Loop::~Loop() {
+  requests_.close();
   renewer_.reset();
   asker_.reset();
   dcs_.reset();
@@ -158,6 +161,7 @@ void Loop::wake() {
 void Loop::turn() {
   turn_due_ = false;
   if (!guard_known_ || exit_code_) return;
+  seen_.requests = requests_.take();
   core::Time now{boot_now(), std::chrono::system_clock::now()};
   seen_.promise = promises_.promise();
   auto decision = core::decide(state_, self_, seen_, now);

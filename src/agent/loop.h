@@ -16,6 +16,7 @@
 
 #include "agent/asker.h"
 #include "agent/promises.h"
+#include "agent/requests.h"
 #include "agent/status.h"
 #include "config/config.h"
 #include "core/decide.h"
@@ -31,7 +32,7 @@ using boost::asio::awaitable;
 class Loop {
  public:
   Loop(const config::NodeConfig& config, std::unique_ptr<guard::Client> guard, StatusBoard& board,
-       Promises& promises);
+       Promises& promises, Requests& requests);
   ~Loop();
 
   int run();  // until Finish
@@ -105,6 +106,7 @@ class Loop {
   bool act(const core::SyncSlots& a);
   bool act(const core::ProbeCommit& a);
   bool act(const core::CancelJob& a);
+  bool act(const core::Reply& a);
   bool act(const core::Finish& a);
 
   // --- jobs.cc: what changes the server, one at a time
@@ -134,6 +136,7 @@ class Loop {
   const config::NodeConfig& config_;
   StatusBoard& board_;
   Promises& promises_;
+  Requests& requests_;
   boost::asio::io_context io_;
   std::unique_ptr<guard::Client> guard_;
   boost::asio::posix::stream_descriptor guard_reader_;

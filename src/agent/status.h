@@ -1,5 +1,5 @@
 // What the agent shows to the outside: one immutable value, replaced by the loop after each turn
-// and read by the REST threads. The board is the only thing they share.
+// and read by the REST threads. They share the board, and the requests (agent/requests.h).
 #pragma once
 
 #include <chrono>

@@ -2,6 +2,7 @@
 
 #include "api/endpoints.h"
 #include "api/failsafe.h"
+#include "api/operations.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "cli/commands.h"
@@ -24,6 +25,18 @@ void introduce(const config::NodeConfig& config, agent::StatusBoard& board) {
   board.publish(std::move(status));
 }
 
+void respond(const config::NodeConfig& config, const agent::StatusBoard& board,
+             agent::Requests& requests, const http::Request& request, http::Answer answer) {
+  if (!api::is_operation(request)) {
+    return answer(api::respond(*board.read(), request, boottime_now()));
+  }
+  auto operation = api::parse_operation(request, config.restapi.authentication);
+  if (!operation) return answer(operation.error());
+  requests.submit(std::move(*operation), [answer](int status, std::string text) {
+    answer(api::answer_operation(status, std::move(text)));
+  });
+}
+
 }  // namespace
 
 int agent(const std::string& config_path) {
@@ -32,24 +45,24 @@ int agent(const std::string& config_path) {
   if (!config) return complain(config.error());
   set_log_level(config->log_level);
   agent::StatusBoard board;
-  agent::Promises promises;
   introduce(*config, board);
   http::ServerOptions options;
   options.host = config->restapi.listen_host;
   options.port = config->restapi.listen_port;
-  auto server = http::serve(options, [&board, &promises](const http::Request& request) {
-    auto status = board.read();
+  agent::Promises promises;
+  agent::Requests requests;
+  auto server = http::serve(options, [&](const http::Request& request, http::Answer answer) {
     if (api::is_failsafe_question(request)) {
-      return api::answer_failsafe(*status, promises, request, boottime_now());
+      return answer(api::answer_failsafe(*board.read(), promises, request, boottime_now()));
     }
-    return api::respond(*status, request, boottime_now());
+    respond(*config, board, requests, request, std::move(answer));
   });
   if (!server) {
     log_error("restapi: {}", server.error().text());
     agent::give_up(1);
     return 1;
   }
-  return agent::run_agent(*config, board, promises);
+  return agent::run_agent(*config, board, promises, requests);
 }
 
 }  // namespace pgsteady::cli

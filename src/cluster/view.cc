@@ -106,7 +106,7 @@ void read_history(const KeyValue& kv, ClusterView& view) {
 
 void read_failover(const KeyValue& kv, ClusterView& view) {
   FailoverRequest request;
-  request.mod_revision = kv.mod_revision;
+  view.failover_revision = request.mod_revision = kv.mod_revision;
   if (!kv.value.starts_with('{')) {  // legacy "leader:candidate"
     auto colon = kv.value.find(':');
     if (colon == std::string::npos) {
@@ -128,6 +128,7 @@ void read_failover(const KeyValue& kv, ClusterView& view) {
   fields.text("leader", request.leader);
   fields.text("member", request.candidate);
   fields.text("scheduled_at", request.scheduled_at);
+  fields.flag("force", request.force);
   for (const auto& finding : fields.findings()) view.problems.push_back("failover: " + finding);
   if (fields.findings().empty()) view.failover = std::move(request);
 }
@@ -260,6 +261,7 @@ std::string failover_to_json(const FailoverRequest& request) {
   if (!request.leader.empty()) out["leader"] = request.leader;
   if (!request.candidate.empty()) out["member"] = request.candidate;
   if (!request.scheduled_at.empty()) out["scheduled_at"] = request.scheduled_at;
+  if (request.force) out["force"] = true;
   return boost::json::serialize(out);
 }
 

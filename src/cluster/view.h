@@ -45,6 +45,7 @@ struct FailoverRequest {
   std::string candidate;  // "member" in JSON
   std::string scheduled_at;
   std::int64_t mod_revision = 0;
+  bool force = false;  // ours: the candidate is taken although WAL would be lost
   bool operator==(const FailoverRequest&) const = default;
 };
 
@@ -83,6 +84,7 @@ struct ClusterView {
   std::optional<ClusterStatus> status;
   std::vector<TimelineSwitch> history;
   std::optional<FailoverRequest> failover;
+  std::int64_t failover_revision = 0;  // of the key, also when it is cleared
   std::optional<ReleaseNote> release;
   std::optional<FailsafeMembers> failsafe;  // absent too when it cannot be read
   std::int64_t failsafe_revision = 0;       // mod revision; 0: there is no such key

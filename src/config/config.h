@@ -21,6 +21,7 @@ struct RestApi {
   std::string listen_host = "127.0.0.1";
   std::uint16_t listen_port = 8008;
   HostPort connect;
+  Credentials authentication{"", ""};  // an empty name: anybody may change things
 };
 
 struct NodeConfig {

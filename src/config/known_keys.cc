@@ -9,8 +9,7 @@ const Keys& known_at_top() {
 }
 
 const Keys& known_in_restapi() {
-  static const Keys keys = {"authentication",
-                            "certfile",
+  static const Keys keys = {"certfile",
                             "keyfile",
                             "keyfile_password",
                             "cafile",

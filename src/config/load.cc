@@ -45,6 +45,13 @@ void read_restapi(Section section, RestApi& restapi) {
       section.error("connect_address", "missing, and listen is a wildcard, expected host:port");
     }
   }
+  auto authentication = section.section("authentication");
+  restapi.authentication.username = authentication.text_or("username", "");
+  restapi.authentication.password = authentication.text_or("password", "");
+  if (restapi.authentication.username.empty() != restapi.authentication.password.empty()) {
+    section.error("authentication", "expected both a username and a password");
+  }
+  authentication.check_unread({});
   section.check_unread(known_in_restapi());
 }
 

@@ -100,6 +100,11 @@ struct ProbeCommit {  // one tiny transaction
   lease::Duration limit;
 };
 struct CancelJob {};
+struct Reply {  // to an operator's request
+  std::uint64_t id;
+  int status;  // HTTP's
+  std::string text;
+};
 struct Finish {
   int exit_code;
   std::string message;
@@ -109,6 +114,6 @@ using Action =
     std::variant<GrantLease, AdoptLease, DropLease, HoldKey, LetGo, Transact, Arm, Disarm, Fence,
                  PollLease, AskPromises, AskPeers, AskForWal, RunInitdb, Clone, Rewind, StartServer,
                  StopServer, Promote, Reconfigure, CreateUsers, ClearMarker, Checkpoint, SyncSlots,
-                 ProbeCommit, CancelJob, Finish>;
+                 ProbeCommit, CancelJob, Reply, Finish>;
 
 }  // namespace pgsteady::core

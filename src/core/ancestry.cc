@@ -24,9 +24,10 @@ Ancestry compare_with_leader(const WalPosition& local, Timeline leader_timeline,
   auto end = switch_of(history, local.timeline);
   bool complete = !history.empty() && history.back().timeline + 1 >= leader_timeline;
   if (!end) return complete ? Ancestry::diverged : Ancestry::unknown;
-  // Whether a stopped primary wrote past the switch, only pg_rewind can tell: pg_control names the
-  // beginning of its last checkpoint record, not the end of its WAL.
-  if (local.was_primary || !local.end_known) return Ancestry::diverged;
+  if (!local.end_known) return Ancestry::diverged;
+  // Nothing follows the checkpoint record of a clean shutdown. pg_control names its beginning, so
+  // who went on after it has all of it.
+  if (local.was_primary) return local.end < *end ? Ancestry::same : Ancestry::diverged;
   return local.end > *end ? Ancestry::diverged : Ancestry::same;
 }
 

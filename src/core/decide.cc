@@ -9,6 +9,7 @@ namespace {
 void apply_rules(Turn& turn) {
   absorb(turn);
   take_over_from_guardian(turn);
+  duty_requests(turn);
   rule_lost_lock(turn);
   if (rule_unarmed_primary(turn)) return;
   if (rule_deadline_near(turn)) return;

@@ -18,6 +18,8 @@ bool is_loss(lease::Renewal::State state) {
 
 void absorb_lock_taken(Turn& turn, const TxnEnd& end) {
   turn.state.lock = lease::Epoch{end.lease, end.revision};
+  turn.state.successor.clear();
+  turn.state.handing_over = false;
   turn.act(HoldKey{*turn.state.lock});
   turn.wake_at(turn.now.boot);
 }
@@ -53,7 +55,7 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
     case TxnKind::give_up:
       if (!end.succeeded) break;
       state.lock.reset();
-      state.giving_up = false;
+      state.giving_up = state.handing_over = false;
       turn.act(LetGo{});
       turn.say("Leader key released");
       break;
@@ -72,6 +74,10 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
       break;
     case TxnKind::status:
       if (!end.succeeded) state.status_written.clear();
+      break;
+    case TxnKind::ask_failover:
+    case TxnKind::cancel_failover:
+      absorb_manual(turn, end);
       break;
     default:
       break;

@@ -126,16 +126,6 @@ void duty_slots(Turn& turn) {
   turn.act(SyncSlots{wanted});
 }
 
-void duty_clear_failover(Turn& turn) {
-  const auto& request = turn.cluster().failover;
-  if (!turn.fresh() || !request || !request->scheduled_at.empty()) return;
-  Txn txn;
-  txn.compares = {Compare::unchanged("failover", request->mod_revision),
-                  Compare::unchanged("leader", turn.state.lock->mod_revision)};
-  txn.operations = {Operation::put("failover", "{}")};
-  turn.transact(TxnKind::clear_failover, std::move(txn));
-}
-
 void duty_configuration(Turn& turn) {
   if (!turn.fresh() || turn.busy() || turn.state.bootstrapping) return;
   if (turn.state.applied_config == turn.cluster().config_revision) return;
@@ -160,7 +150,6 @@ void keep(Turn& turn) {
   duty_history(turn);
   duty_status(turn);
   duty_slots(turn);
-  duty_clear_failover(turn);
   duty_configuration(turn);
   duty_sync(turn);
   turn.say(fmt::format("no action. I am ({}), the leader with the lock", turn.self.name));
@@ -203,6 +192,7 @@ void rule_lease(Turn& turn) {
 
 bool rule_has_lock(Turn& turn) {
   auto& state = turn.state;
+  if (!state.lock) state.handing_over = false;
   if (!state.lock) return false;
   const auto& lease = turn.seen.lease;
   if (turn.seen.guard.phase == ServerPhase::killing) {
@@ -223,6 +213,7 @@ bool rule_has_lock(Turn& turn) {
     give_up_lock(turn, "");
     return true;
   }
+  if (rule_hand_over(turn)) return true;
   keep_key_on_lease(turn);
   // An epoch taken over from an earlier agent proves itself anew before anything new comes of it.
   bool proven = lease.epoch == state.lock && lease.held_until && *lease.held_until > turn.now.boot;
@@ -241,7 +232,8 @@ bool rule_has_lock(Turn& turn) {
   if (stopped) {
     if (proven) start_with_lock(turn);
   } else if (turn.is_primary()) {
-    keep(turn);
+    rule_failover_key(turn);
+    if (!rule_hand_over(turn)) keep(turn);
   } else if (turn.is_standby() && !turn.busy() && proven) {
     if (rule_sync_key_first(turn)) return true;
     turn.say("promoted self to leader by acquiring session lock");

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "cluster/local_server.h"
 #include "cluster/view.h"
+#include "core/request.h"
 #include "lease/failsafe.h"
 #include "lease/renewal.h"
 #include "lease/takeover.h"
@@ -92,6 +93,8 @@ enum class TxnKind {
   cancel_initialize,
   status,
   history,
+  ask_failover,
+  cancel_failover,
   clear_failover,
   remove_stale_leader,
   retake,
@@ -171,6 +174,7 @@ struct Observation {
   std::vector<TxnEnd> txn_ends;
   std::vector<JobEnd> job_ends;
   std::vector<lease::LeasePoll> polls;
+  std::vector<Request> requests;  // by operators
 };
 
 }  // namespace pgsteady::core

@@ -4,7 +4,7 @@
 namespace pgsteady::core {
 namespace {
 
-constexpr auto kCandidateHeadStart = seconds(2);        // for the successor that a release names
+constexpr auto kCandidateHeadStart = seconds(2);        // for whom the failover key names
 constexpr auto kPatienceWithPeers = milliseconds(500);  // for those that have not measured yet
 constexpr auto kPatienceWithStarters = seconds(2);      // for those whose server is coming up
 constexpr auto kPatienceWithReplay = seconds(60);
@@ -73,12 +73,27 @@ bool has_all_of(const ReleaseNote& release, const LocalServer& server) {
          server.last_lsn() > release.end;
 }
 
+// Whom the failover key names for now: the leader before on its way out, or an operator.
+const FailoverRequest* preference(const Turn& turn) {
+  const auto& failover = turn.cluster().failover;
+  bool names = failover && failover->scheduled_at.empty() && !failover->candidate.empty();
+  return names ? &*failover : nullptr;
+}
+
+bool is_named(const Turn& turn) {
+  const auto* wanted = preference(turn);
+  return wanted && wanted->candidate == turn.self.name;
+}
+
 // The release names us, and nothing is missing.
 bool chosen_successor(const Turn& turn) {
   const auto* release = turn.release();
-  const auto& failover = turn.cluster().failover;
-  return release && failover && failover->leader == release->leader &&
-         failover->candidate == turn.self.name && has_all_of(*release, turn.seen.server);
+  return release && is_named(turn) && turn.cluster().failover->leader == release->leader &&
+         has_all_of(*release, turn.seen.server);
+}
+
+bool forced(const Turn& turn) {
+  return is_named(turn) && turn.cluster().failover->force;
 }
 
 // The primary that released the lock says where its WAL ends, and ours ends before. All nodes were
@@ -102,15 +117,12 @@ bool wait_for_released_wal(Turn& turn) {
 }
 
 bool wait_for_successor(Turn& turn) {
-  const auto* release = turn.release();
-  const auto& failover = turn.cluster().failover;
-  if (!release || !failover || failover->leader != release->leader) return false;
-  if (failover->candidate.empty() || failover->candidate == turn.self.name) return false;
-  if (!turn.cluster().member(failover->candidate)) return false;
+  const auto* wanted = preference(turn);
+  if (!wanted || is_named(turn) || !turn.cluster().member(wanted->candidate)) return false;
   auto until = over_at(turn) + kCandidateHeadStart;
   if (turn.now.boot >= until) return false;
   turn.wake_at(until);
-  turn.say(fmt::format("waiting for {} to take over the lock", failover->candidate));
+  turn.say(fmt::format("waiting for {} to take over the lock", wanted->candidate));
   return true;
 }
 
@@ -181,8 +193,10 @@ void ask_or_acquire(Turn& turn) {
 }
 
 void race(Turn& turn) {
-  if (turn.self.tags.nofailover()) return step_back(turn, "I am not allowed to promote");
-  if (is_unfit(turn) && others_could_lead(turn)) {
+  if (turn.self.tags.nofailover() && !forced(turn)) {
+    return step_back(turn, "I am not allowed to promote");
+  }
+  if (is_unfit(turn) && others_could_lead(turn) && !forced(turn)) {
     return step_back(turn, "I have just given the lock up");
   }
   if (chosen_successor(turn)) return acquire(turn);
@@ -191,6 +205,10 @@ void race(Turn& turn) {
   if (!complete && rule_not_in_sync(turn)) return;
   if (!own_figure_final(turn)) return;
   turn.out.leaderless_revision = turn.cluster().revision;
+  if (forced(turn)) {
+    turn.say(Reason::Level::warning, "manual failover: taking the lock although WAL may be lost");
+    return acquire(turn);
+  }
   if (wait_for_released_wal(turn)) return;
   if (too_far_behind(turn) || on_an_old_timeline(turn)) return;
   ask_or_acquire(turn);

@@ -49,6 +49,22 @@ struct Sync {
   std::optional<Lsn> settled;                    // it was in force for all when WAL was here
 };
 
+// A switchover or failover that was asked for at this node and is not answered yet.
+struct ManualFailover {
+  Request request;
+  enum class Step { checking, writing, waiting } step = Step::checking;
+  MemberName old_leader;        // empty: there was none
+  std::int64_t written = 0;     // revision of the failover key
+  std::int64_t loss_bytes = 0;  // of WAL that the candidate does not have
+  lease::Instant until;         // answered at the latest
+};
+
+// The failover key as this leader first saw it.
+struct SeenFailover {
+  std::int64_t revision = 0;
+  lease::Instant at;
+};
+
 struct State {
   bool begun = false;                // the first decision was made
   std::optional<lease::Epoch> lock;  // the leader key as this node holds it
@@ -72,7 +88,12 @@ struct State {
   bool old_slots_dropped = false;               // those made while this node led
   std::map<TxnKind, lease::Instant> txn_after;  // not again before, after a failure
   std::map<JobKind, lease::Instant> job_after;
-  MemberName successor;  // on the way out: whom the lock is left to
+  MemberName successor;       // on the way out: whom the lock is left to
+  bool handing_over = false;  // the server stops or has stopped, then the lock is released
+  std::optional<SeenFailover> failover_seen;
+  std::vector<Request> held_requests;  // until what was read includes our own last write
+  std::optional<ManualFailover> manual;
+  std::uint64_t cancelling = 0;  // the request to delete a scheduled switchover; 0: none
   std::optional<lease::Instant> stale_leader_since;
   std::int64_t stale_leader_revision = 0;
   std::map<MemberName, lease::Instant> slot_members;  // when each was last seen

@@ -120,6 +120,18 @@ bool rule_deadline_near(Turn& turn);
 // stop.cc
 bool rule_stop_requested(Turn& turn);
 
+// handover.cc
+// Whether synchronous mode, if it is on, lets this member take over.
+bool sync_lets_lead(const Turn& turn, const MemberName& name);
+MemberName best_successor(const Turn& turn);
+void release_when_down(Turn& turn);
+bool rule_hand_over(Turn& turn);
+
+// manual.cc
+void absorb_manual(Turn& turn, const TxnEnd& end);
+void duty_requests(Turn& turn);
+void rule_failover_key(Turn& turn);
+
 // bootstrap.cc
 bool rule_foreign_system(Turn& turn);
 bool rule_bootstrap(Turn& turn);

@@ -56,4 +56,20 @@ bool parse_target(std::string_view target, Request& request) {
   return mark == target.npos || parse_query(target.substr(mark + 1), request);
 }
 
+std::string basic_authorization(const std::string& user, const std::string& password) {
+  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const auto plain = user + ":" + password;
+  std::string text = "Basic ";
+  for (std::size_t at = 0; at < plain.size(); at += 3) {
+    auto byte = [&](std::size_t i) {
+      return i < plain.size() ? static_cast<unsigned char>(plain[i]) : 0u;
+    };
+    auto group = byte(at) << 16 | byte(at + 1) << 8 | byte(at + 2);
+    for (unsigned i = 0; i < 4; ++i) {
+      text += at + i <= plain.size() ? kDigits[group >> (18 - 6 * i) & 63] : '=';
+    }
+  }
+  return text;
+}
+
 }  // namespace pgsteady::http

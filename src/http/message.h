@@ -27,4 +27,7 @@ struct Response {
 // broken.
 bool parse_target(std::string_view target, Request& request);
 
+// The value of the header Authorization: "Basic " and the two in base64.
+std::string basic_authorization(const std::string& user, const std::string& password);
+
 }  // namespace pgsteady::http

@@ -9,6 +9,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -16,6 +17,7 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <list>
+#include <optional>
 #include <thread>
 
 #include "base/log.h"
@@ -31,6 +33,8 @@ using BeastRequest = beast::http::request<beast::http::string_body>;
 using BeastResponse = beast::http::response<beast::http::string_body>;
 using Parser = beast::http::request_parser<beast::http::string_body>;
 
+constexpr const char* kPlain = "text/plain";
+
 // Helper programs of this process must not inherit our sockets.
 void close_on_exec(int descriptor) {
   ::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
@@ -38,7 +42,7 @@ void close_on_exec(int descriptor) {
 
 struct Shared {
   ServerOptions options;
-  Handler handler;
+  DeferringHandler handler;
   std::size_t connections = 0;
 };
 
@@ -54,15 +58,38 @@ Request plain_request(const BeastRequest& message) {
   return request;
 }
 
-Response answer(const Handler& handler, const BeastRequest& message) {
+// A response that may be on its way: `arrived` is cut short by it.
+struct Pending {
+  explicit Pending(const asio::any_io_executor& executor) : arrived(executor) {}
+  asio::steady_timer arrived;
+  std::optional<Response> response;
+};
+
+// In two steps, as the answer may come from any thread.
+void deliver(const std::shared_ptr<Pending>& pending, Response response) {
+  asio::post(pending->arrived.get_executor(), [pending, response = std::move(response)]() mutable {
+    if (pending->response) return;
+    pending->response = std::move(response);
+    pending->arrived.cancel();
+  });
+}
+
+asio::awaitable<Response> answer(Shared& shared, const BeastRequest& message) {
   auto request = plain_request(message);
-  if (!parse_target(message.target(), request)) return {400, "bad target\n", "text/plain", {}};
+  if (!parse_target(message.target(), request)) co_return Response{400, "bad target\n", kPlain, {}};
+  auto pending = std::make_shared<Pending>(co_await asio::this_coro::executor);
+  pending->arrived.expires_after(shared.options.answer_limit);
   try {
-    return handler(request);
+    shared.handler(request,
+                   [pending](Response response) { deliver(pending, std::move(response)); });
   } catch (const std::exception& error) {
     log_error("http: {} {}: {}", request.method, request.path, error.what());
-    return {500, "internal error\n", "text/plain", {}};
+    co_return Response{500, "internal error\n", kPlain, {}};
   }
+  error_code ignored;
+  co_await pending->arrived.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  if (!pending->response) co_return Response{503, "no answer in time\n", kPlain, {}};
+  co_return std::move(*pending->response);
 }
 
 BeastResponse beast_response(Response response, unsigned version, bool keep_alive) {
@@ -134,7 +161,8 @@ asio::awaitable<void> converse(beast::tcp_stream& stream, Shared& shared) {
     }
     const auto& message = parser.get();
     bool keep_alive = message.keep_alive();
-    auto response = answer(shared.handler, message);
+    stream.expires_never();
+    auto response = co_await answer(shared, message);
     stream.expires_after(shared.options.io_limit);
     auto head = message.method() == beast::http::verb::head;
     auto failed = co_await write(
@@ -177,7 +205,7 @@ asio::awaitable<void> accept_forever(tcp::acceptor& acceptor, std::shared_ptr<Sh
 
 class ServerImpl : public Server {
  public:
-  ServerImpl(ServerOptions options, Handler handler)
+  ServerImpl(ServerOptions options, DeferringHandler handler)
       : shared_(std::make_shared<Shared>(Shared{std::move(options), std::move(handler)})) {}
 
   ~ServerImpl() override {
@@ -242,6 +270,14 @@ class ServerImpl : public Server {
 }  // namespace
 
 Result<std::unique_ptr<Server>> serve(ServerOptions options, Handler handler) {
+  DeferringHandler at_once = [handler = std::move(handler)](const Request& request,
+                                                            const Answer& answer) {
+    answer(handler(request));
+  };
+  return serve(std::move(options), std::move(at_once));
+}
+
+Result<std::unique_ptr<Server>> serve(ServerOptions options, DeferringHandler handler) {
   auto address = fmt::format("{}:{}", options.host, options.port);
   try {
     auto server = std::make_unique<ServerImpl>(std::move(options), std::move(handler));

@@ -122,6 +122,12 @@ std::optional<HttpReply> Node::rest(const std::string& path) const {
   return http_get(rest_port, path);
 }
 
+std::string Node::rest(const std::string& method, const std::string& path,
+                       const std::string& body) const {
+  auto reply = http_send(rest_port, method, path, body, Millis(60000));
+  return reply ? std::to_string(reply->status) + " " + reply->body : "";
+}
+
 // --- Cluster
 // ---------------------------------------------------------------------------------------
 

@@ -52,6 +52,9 @@ class Node {
   // "" when it does not answer, "standby" or "primary".
   std::string role() const;
   std::optional<HttpReply> rest(const std::string& path) const;
+  // "200 text"; "" when there was no answer. What is asked for may take its time.
+  std::string rest(const std::string& method, const std::string& path,
+                   const std::string& body = "") const;
 
   std::filesystem::path yaml() const { return dir / "node.yml"; }
   std::filesystem::path log() const { return dir / "node.log"; }

@@ -64,11 +64,16 @@ std::string send_raw(int port, const std::string& bytes, Millis limit) {
   return answer;
 }
 
-std::optional<HttpReply> http_get(int port, const std::string& path, Millis limit) {
-  auto answer = send_raw(
-      port,
-      "GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-      limit);
+namespace {
+
+std::optional<HttpReply> ask(int port, const std::string& first_line, const std::string& rest,
+                             Millis limit) {
+  auto answer = send_raw(port,
+                         first_line +
+                             " HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n"
+                             "Connection: close\r\n" +
+                             rest,
+                         limit);
   auto end = answer.find("\r\n\r\n");
   if (end == std::string::npos || answer.compare(0, 7, "HTTP/1.") != 0) return std::nullopt;
   HttpReply reply;
@@ -76,6 +81,20 @@ std::optional<HttpReply> http_get(int port, const std::string& path, Millis limi
   reply.head = answer.substr(0, end);
   reply.body = answer.substr(end + 4);
   return reply;
+}
+
+}  // namespace
+
+std::optional<HttpReply> http_get(int port, const std::string& path, Millis limit) {
+  return ask(port, "GET " + path, "\r\n", limit);
+}
+
+std::optional<HttpReply> http_send(int port, const std::string& method, const std::string& path,
+                                   const std::string& body, Millis limit) {
+  return ask(port, method + " " + path,
+             "Content-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+                 "\r\n\r\n" + body,
+             limit);
 }
 
 }  // namespace pgsteady::testing

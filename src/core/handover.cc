@@ -1,0 +1,73 @@
+// The leadership is handed over: the server is stopped, so that the standbys get all of its WAL,
+// then the lock is released to a successor, who need not wait for anything.
+#include "core/turn.h"
+
+namespace pgsteady::core {
+namespace {
+
+constexpr auto kHandOverLimit = seconds(30);  // for the server to stop; then it is killed
+
+void release_with_note(Turn& turn) {
+  const auto& lock = *turn.state.lock;
+  ReleaseNote note;
+  note.leader = turn.self.name;
+  note.leader_revision = lock.mod_revision;
+  if (turn.seen.server.control && turn.seen.server.control->cleanly_shut_down()) {
+    note.timeline = turn.seen.server.control->timeline;
+    note.end = turn.seen.server.control->checkpoint;
+  }
+  Txn txn;
+  txn.compares = {Compare::unchanged("leader", lock.mod_revision)};
+  txn.operations = {Operation::remove("leader"), Operation::put("release", release_to_json(note))};
+  if (!turn.state.successor.empty()) {
+    FailoverRequest request;
+    request.leader = turn.self.name;
+    request.candidate = turn.state.successor;
+    txn.operations.push_back(Operation::put("failover", failover_to_json(request)));
+  }
+  turn.transact(TxnKind::release, std::move(txn));
+}
+
+}  // namespace
+
+bool sync_lets_lead(const Turn& turn, const MemberName& name) {
+  const auto& sync = turn.cluster().sync;
+  return !sync || sync->standbys.empty() || sync->leader == name || sync->standbys.count(name);
+}
+
+// The streaming replica that got furthest, if it may lead.
+MemberName best_successor(const Turn& turn) {
+  const ReplicationRow* best = nullptr;
+  for (const auto& row : turn.seen.server.replication) {
+    const auto* member = turn.cluster().member(row.application_name);
+    if (!sync_lets_lead(turn, row.application_name)) continue;
+    if (!member || member->tags.nofailover() || row.state != "streaming" || !row.flush_lsn)
+      continue;
+    if (!best || *row.flush_lsn > *best->flush_lsn) best = &row;
+  }
+  return best ? best->application_name : MemberName();
+}
+
+void release_when_down(Turn& turn) {
+  // What pg_control says has to be read after the server was reaped.
+  if (!turn.seen.server.control || turn.seen.server.state != ServerState::stopped) {
+    turn.out.measure_now = true;
+    return;
+  }
+  // A release says that nobody writes any more, nor will.
+  if (turn.seen.guard.armed.valid()) return turn.act(Disarm{turn.seen.guard.armed});
+  release_with_note(turn);
+}
+
+bool rule_hand_over(Turn& turn) {
+  if (!turn.state.handing_over) return false;
+  turn.wake_in(milliseconds(100));
+  if (!turn.process_exists()) {
+    release_when_down(turn);
+  } else if (!turn.busy() && turn.seen.guard.phase == ServerPhase::running) {
+    turn.act(StopServer{StopServer::Mode::fast, turn.is_primary(), kHandOverLimit});
+  }
+  return true;
+}
+
+}  // namespace pgsteady::core
