@@ -47,6 +47,7 @@ Message message_of(const Header& header, std::string text) {
   message.code = header.code;
   message.fenced = header.fenced != 0;
   message.as_primary = header.as_primary != 0;
+  message.suspended = header.suspended != 0;
   message.job = header.job;
   message.epoch = {header.lease, header.mod_revision};
   message.deadline = lease::Instant(lease::Duration(header.deadline_ns));
@@ -203,6 +204,18 @@ Result<void> Client::finished(int exit_code) {
   Header header;
   header.kind = Kind::finished;
   header.code = exit_code;
+  return send(header);
+}
+
+Result<void> Client::suspend() {
+  Header header;
+  header.kind = Kind::suspend;
+  return send(header);
+}
+
+Result<void> Client::resume() {
+  Header header;
+  header.kind = Kind::resume;
   return send(header);
 }
 

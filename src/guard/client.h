@@ -30,6 +30,7 @@ struct Message {
   int code = 0;  // wait status as of waitpid(2) for *_exited; the refused Kind for refused
   bool fenced = false;
   bool as_primary = false;  // status: the server was started as a primary
+  bool suspended = false;
   std::int64_t job = 0;
   lease::Epoch epoch;       // armed one; invalid when unarmed
   lease::Instant deadline;  // of the armed epoch; of the stop's limit for `stop`
@@ -61,6 +62,8 @@ class Client {
                        std::chrono::nanoseconds limit);
   Result<void> kill_job(std::int64_t job);
   Result<void> finished(int exit_code);
+  Result<void> suspend();
+  Result<void> resume();
 
  private:
   Result<void> send(Header header, const std::string& texts = {});

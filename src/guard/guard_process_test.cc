@@ -66,6 +66,22 @@ TEST(GuardProcess, KillsEverythingWhenTheDeadlinePassesAndNotBefore) {
   guardian.arm({78, 11}, seconds(3));
 }
 
+TEST(GuardProcess, ASuspendedServerOutlivesItsDeadlineAndItsAgent) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  guardian.arm(kEpoch, seconds(1));
+  auto processes = started(guardian, fake_server(), true);
+  ASSERT_TRUE(guardian.agent().suspend());
+  EXPECT_TRUE(eventually([&] { return guardian.expect(Kind::status).suspended; }));
+  kill(guardian.agent_pid(), SIGKILL);
+  EXPECT_TRUE(guardian.next_agent().suspended);
+  std::this_thread::sleep_for(seconds(2));
+  for (const auto& process : processes) EXPECT_TRUE(exists(process)) << process.command;
+  ASSERT_TRUE(guardian.agent().resume());
+  EXPECT_TRUE(guardian.expect(Kind::server_exited).fenced);
+  EXPECT_TRUE(none_exists(processes));
+}
+
 TEST(GuardProcess, RefusesOldEpochsAndFarDeadlines) {
   RunningGuardian guardian;
   guardian.next_agent();

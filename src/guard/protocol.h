@@ -12,7 +12,7 @@
 
 namespace pgsteady::guard {
 
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kPacketLimitBytes = std::size_t{64} * 1024;
 constexpr char kFdVariable[] = "PGSTEADY_GUARD_FD";
 
@@ -29,6 +29,8 @@ enum class Kind : std::uint32_t {
   run_job,        // job, limit_ns, texts: output file, argv..., "", environment
   kill_job,       // job
   finished,       // code: the agent ends, nothing is to be restarted; exit with the code
+  suspend,        // deadlines are not acted on → `status`
+  resume,         // they are again → `status`
   // guardian → agent
   status = 101,    // server, armed epoch and deadline: first answer, and after each change
   armed,           // lease, mod_revision, deadline_ns: in force
@@ -65,6 +67,7 @@ struct Header {
   StopMode stop_mode{};
   std::uint32_t as_primary = 0;
   std::uint32_t fenced = 0;
+  std::uint32_t suspended = 0;
   std::uint32_t text_bytes = 0;
 };
 

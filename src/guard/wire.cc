@@ -24,6 +24,8 @@ constexpr KindPair kRequests[] = {
     {Kind::run_job, AskedFor::run_job},
     {Kind::kill_job, AskedFor::kill_job},
     {Kind::finished, AskedFor::finished},
+    {Kind::suspend, AskedFor::suspend},
+    {Kind::resume, AskedFor::resume},
 };
 
 std::optional<AskedFor> request_of(Kind wire) {
@@ -133,6 +135,7 @@ std::string make_packet(const lease::Notice& notice, lease::Instant now) {
   header.code = notice.code;
   header.job = notice.job;
   header.fenced = notice.fenced ? 1 : 0;
+  header.suspended = notice.suspended ? 1 : 0;
   std::string text;
   if (notice.kind == lease::Notice::Kind::refused) {
     header.code = static_cast<std::int32_t>(wire_of(notice.refused));

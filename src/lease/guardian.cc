@@ -59,7 +59,7 @@ Actions Guardian::tick(Instant now) {
 Instant Guardian::next_wake() const {
   Instant wake = kNever;
   auto at = [&wake](Instant when) { wake = std::min(wake, when); };
-  if (armed_) at(deadline_);
+  if (armed_ && !suspended_) at(deadline_);
   if (phase_ == ServerPhase::stopping) at(stop_deadline_);
   if (phase_ == ServerPhase::killing) at(next_sweep_);
   for (const auto& [id, job] : jobs_) {
@@ -209,7 +209,7 @@ Actions Guardian::reload_requested(Instant now) {
 // ------------------------------------------------------------------------------
 
 void Guardian::check_deadline(Instant now, Actions& out) {
-  if (!armed_ || now < deadline_) return;
+  if (!armed_ || suspended_ || now < deadline_) return;
   auto late = now - deadline_;
   close_armed();
   if (phase_ != ServerPhase::none) {
@@ -338,6 +338,15 @@ Actions Guardian::asked(std::uint64_t generation, const Request& request, Instan
       break;
     case Request::Kind::finished:
       finish(request.code, now, out);
+      break;
+    case Request::Kind::suspend:
+      suspended_ = true;
+      send(Notice::Kind::status, out);
+      break;
+    case Request::Kind::resume:
+      suspended_ = false;
+      check_deadline(now, out);
+      send(Notice::Kind::status, out);
       break;
   }
   return out;
@@ -519,6 +528,7 @@ void Guardian::tell(Notice notice, Actions& out) {
   notice.phase = phase_;
   notice.pid = server_pid_;
   notice.as_primary = as_primary_;
+  notice.suspended = suspended_;
   if (armed_) {
     notice.epoch = *armed_;
     notice.deadline = deadline_;

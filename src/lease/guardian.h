@@ -45,6 +45,8 @@ struct Request {
     run_job,        // job, limit
     kill_job,       // job
     finished,       // code
+    suspend,        // deadlines are kept, and not acted on, until `resume`. Answered by `status`
+    resume,         // they are again: one that has passed, at once. Answered by `status`
   };
   Kind kind = Kind::alive;
   Epoch epoch{};
@@ -84,6 +86,7 @@ struct Notice {
   Epoch epoch;  // the armed one; invalid when unarmed
   Instant deadline;
   Duration ttl{};  // that the epoch was armed with
+  bool suspended = false;
 };
 
 struct Action {
@@ -158,6 +161,7 @@ class Guardian {
   bool as_primary() const { return as_primary_; }
   const std::optional<Epoch>& armed() const { return armed_; }
   Instant deadline() const { return deadline_; }  // of the armed epoch
+  bool suspended() const { return suspended_; }   // survives the agent that asked for it
 
  private:
   enum class Agent { none, starting, talking, killed };
@@ -218,6 +222,7 @@ class Guardian {
   Instant killing_since_;
   Instant next_sweep_;
 
+  bool suspended_ = false;
   std::optional<Epoch> armed_;
   Instant deadline_;
   Duration ttl_{};

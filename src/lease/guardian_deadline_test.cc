@@ -148,5 +148,48 @@ TEST(Guardian, AnEmptySweepDoesNotCountWhileThePostmasterLives) {
   EXPECT_EQ(house.guardian.phase(), ServerPhase::killing);
 }
 
+TEST(Guardian, ASuspendedDeadlineKillsNothing) {
+  House house;
+  house.hello();
+  house.arm();
+  house.start(true);
+  house.ask(Ask::suspend);
+  EXPECT_TRUE(house.told(Told::status).back().suspended);
+  house.pass(60s);
+  EXPECT_EQ(house.kills(), 0u);
+  EXPECT_EQ(house.guardian.phase(), ServerPhase::running);
+  house.ask(Ask::resume);
+  EXPECT_EQ(house.kills(), 1u) << "a deadline that has passed counts at once";
+}
+
+TEST(Guardian, ArmedAnewBeforeItIsResumedTheServerLives) {
+  House house;
+  house.hello();
+  house.arm();
+  house.start(true);
+  house.ask(Ask::suspend);
+  house.pass(60s);
+  house.arm();
+  house.ask(Ask::resume);
+  house.pass(3s);
+  EXPECT_EQ(house.kills(), 0u);
+  house.pass(2s);
+  EXPECT_EQ(house.kills(), 1u) << "it is armed as before";
+}
+
+TEST(Guardian, ASuspensionOutlivesTheAgentThatAskedForIt) {
+  House house;
+  house.hello();
+  house.arm();
+  house.start(true);
+  house.ask(Ask::suspend);
+  house.run(house.guardian.agent_exited(9, house.now));
+  house.tick();
+  house.hello();
+  EXPECT_TRUE(house.told(Told::status).back().suspended);
+  house.pass(60s);
+  EXPECT_EQ(house.kills(), 0u);
+}
+
 }  // namespace
 }  // namespace pgsteady::lease::testing
