@@ -103,4 +103,10 @@ void keep_memory_private() {
   prctl(PR_SET_DUMPABLE, 0);
 }
 
+std::vector<std::string> process_environment() {
+  std::vector<std::string> environment;
+  for (char** entry = environ; entry && *entry; ++entry) environment.emplace_back(*entry);
+  return environment;
+}
+
 }  // namespace pgsteady

@@ -26,4 +26,7 @@ Result<ProcessOutput> run_process(const std::vector<std::string>& argv,
 // leaves no core file either. Programs it starts are not affected.
 void keep_memory_private();
 
+// environ as a list, "KEY=value".
+std::vector<std::string> process_environment();
+
 }  // namespace pgsteady

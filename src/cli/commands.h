@@ -51,4 +51,23 @@ int backup_list(const BackupOptions& options);
 // A directory that recovers to a point in time when a server is started in it.
 int restore(const BackupOptions& options);
 
+// What operators ask for by hand; patronictl's options.
+struct OperateOptions {
+  std::string config_path, dcs_url, scope;
+  std::vector<std::string> members;
+  std::string leader, candidate, scheduled;
+  std::string role, timeout, pg_version;
+  bool pending = false;
+  bool force = false;        // do not ask
+  bool accept_loss = false;  // take the candidate although WAL would be lost
+  bool wait = false;
+};
+int switchover(const OperateOptions& options);
+int failover(const OperateOptions& options);
+int restart(const OperateOptions& options);
+int reinit(const OperateOptions& options);
+int reload(const OperateOptions& options);
+int pause(const OperateOptions& options);
+int resume(const OperateOptions& options);
+
 }  // namespace pgsteady::cli

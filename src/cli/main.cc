@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <map>
 
 #include "cli/commands.h"
 
@@ -14,6 +15,7 @@ struct Arguments {
   cli::ListOptions list;
   cli::WalOptions wal;
   cli::BackupOptions backup;
+  cli::OperateOptions operate;
 };
 
 void add_run(CLI::App& app, Arguments& arguments) {
@@ -85,6 +87,74 @@ void add_backups(CLI::App& app, cli::BackupOptions& options) {
   add_restoring(app, options);
 }
 
+CLI::App* add_operation(CLI::App& app, cli::OperateOptions& options, const char* name,
+                        const char* what) {
+  auto* command = app.add_subcommand(name, what);
+  command->add_option("-c,--config-file", options.config_path,
+                      "a node's file or a patronictl.yaml");
+  command->add_option("-d,--dcs-url", options.dcs_url, "etcd as HOST:PORT[,HOST:PORT...]");
+  return command;
+}
+
+void add_scope(CLI::App* command, cli::OperateOptions& options) {
+  command->add_option("scope", options.scope, "the cluster; without it, the file's");
+}
+
+void add_force(CLI::App* command, cli::OperateOptions& options) {
+  command->add_flag("--force", options.force, "do not ask for confirmation");
+}
+
+void add_take_overs(CLI::App& app, cli::OperateOptions& options) {
+  auto* switchover = add_operation(app, options, "switchover", "have another member lead");
+  switchover->add_option("--leader,--primary", options.leader, "who leads now");
+  switchover->add_option("--scheduled", options.scheduled, "when, with time zone, or now");
+  auto* failover = add_operation(app, options, "failover", "have a named member lead");
+  for (auto* command : {switchover, failover}) {
+    command->add_option("--candidate", options.candidate, "who is to lead");
+    command->add_flag("--accept-loss", options.accept_loss,
+                      "take the candidate although WAL would be lost");
+    add_force(command, options);
+    add_scope(command, options);
+  }
+  for (auto* command : {add_operation(app, options, "pause", "decide nothing until it is resumed"),
+                        add_operation(app, options, "resume", "end a pause")}) {
+    command->add_flag("--wait", options.wait, "until all members have taken notice");
+    add_scope(command, options);
+  }
+}
+
+void add_member_operations(CLI::App& app, cli::OperateOptions& options) {
+  auto* restart = add_operation(app, options, "restart", "restart members' PostgreSQL");
+  restart->add_option("--scheduled", options.scheduled, "when, with time zone, or now");
+  restart->add_option("--pg-version", options.pg_version, "only those below this version");
+  restart->add_flag("--pending", options.pending, "only where a restart is pending");
+  restart->add_option("--timeout", options.timeout, "for the server to answer again");
+  auto* reload = add_operation(app, options, "reload", "have members read their files anew");
+  for (auto* command : {restart, reload}) {
+    command->add_option("-r,--role", options.role, "only these")
+        ->check(CLI::IsMember({"leader", "primary", "replica", "any"}));
+  }
+  auto* reinit = add_operation(app, options, "reinit", "clone replicas anew");
+  for (auto* command : {restart, reload, reinit}) {
+    add_force(command, options);
+    command->add_option("scope", options.scope, "the cluster")->required();
+    command->add_option("members", options.members, "without any: all");
+  }
+}
+
+int operate(const CLI::App& app, const cli::OperateOptions& options, bool& known) {
+  using Operation = int (*)(const cli::OperateOptions&);
+  static const std::map<std::string, Operation> operations = {
+      {"switchover", cli::switchover}, {"failover", cli::failover}, {"pause", cli::pause},
+      {"resume", cli::resume},         {"restart", cli::restart},   {"reinit", cli::reinit},
+      {"reload", cli::reload}};
+  for (const auto& [name, operation] : operations) {
+    known = app.got_subcommand(name);
+    if (known) return operation(options);
+  }
+  return 0;
+}
+
 int carry_out(const CLI::App& app, Arguments& arguments) {
   if (arguments.show_version || app.got_subcommand("version")) return cli::version();
   if (app.got_subcommand("validate")) return cli::validate(arguments.config_path);
@@ -103,6 +173,9 @@ int carry_out(const CLI::App& app, Arguments& arguments) {
     if (arguments.watch && !arguments.list.watch_seconds) arguments.list.watch_seconds = 2;
     return cli::list(arguments.list);
   }
+  bool known = false;
+  int code = operate(app, arguments.operate, known);
+  if (known) return code;
   std::cerr << app.help();
   return 2;
 }
@@ -118,6 +191,8 @@ int main(int argc, char** argv) {
   add_list(app, arguments);
   add_archive(app, arguments);
   add_backups(app, arguments.backup);
+  add_take_overs(app, arguments.operate);
+  add_member_operations(app, arguments.operate);
   app.require_subcommand(0, 1);
   try {
     app.parse(argc, argv);

@@ -8,7 +8,6 @@
 
 namespace pgsteady::cli {
 
-std::vector<std::string> process_environment();
 // "pgsteady: message", and the hint, on stderr. Returns 1, the exit code of a failure.
 int complain(const Error& error);
 

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "base/log.h"
+#include "base/process.h"
 #include "cli/commands.h"
 #include "cli/process_environment.h"
 #include "config/config.h"

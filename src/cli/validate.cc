@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/process.h"
 #include "cli/commands.h"
 #include "cli/process_environment.h"
 #include "cluster/dynamic_config.h"

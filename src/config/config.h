@@ -44,7 +44,8 @@ struct NodeConfig {
 struct ClientConfig {
   std::string scope;  // may be empty
   std::string namespace_ = "/service";
-  Etcd etcd;  // endpoints may be empty
+  Etcd etcd;                           // endpoints may be empty
+  Credentials authentication{"", ""};  // of the members' REST interface
 
   std::string prefix_of(const std::string& cluster) const {
     return namespace_ + "/" + cluster + "/";

@@ -14,6 +14,8 @@ const std::map<std::string, std::string>& variables() {
       {"LOG_LEVEL", "log.level"},
       {"RESTAPI_LISTEN", "restapi.listen"},
       {"RESTAPI_CONNECT_ADDRESS", "restapi.connect_address"},
+      {"RESTAPI_USERNAME", "restapi.authentication.username"},
+      {"RESTAPI_PASSWORD", "restapi.authentication.password"},
       {"POSTGRESQL_LISTEN", "postgresql.listen"},
       {"POSTGRESQL_CONNECT_ADDRESS", "postgresql.connect_address"},
       {"POSTGRESQL_DATA_DIR", "postgresql.data_dir"},

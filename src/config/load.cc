@@ -174,6 +174,12 @@ Result<ClientConfig> load_client(const std::string& path,
     config.scope = top.text_or("scope", "");
     config.namespace_ = read_namespace(top);
     read_etcd(etcd_section(top, overrides, found), config.etcd);
+    for (const char* place : {"restapi", "ctl"}) {
+      auto authentication = top.section(place).section("authentication");
+      if (!authentication.has("username")) continue;
+      config.authentication.username = authentication.text_or("username", "");
+      config.authentication.password = authentication.text_or("password", "");
+    }
   });
   if (!findings) return tl::unexpected(findings.error());
   return config;

@@ -66,9 +66,7 @@ Response plain_response(beast::http::response<beast::http::string_body> message)
   return response;
 }
 
-using Message = beast::http::request<beast::http::string_body>;
-
-asio::awaitable<Result<Response>> ask(HostPort host, Message request, TimePoint deadline) {
+asio::awaitable<Result<Response>> ask(HostPort host, Call call, TimePoint deadline) {
   auto endpoints = co_await look_up(host, deadline);
   if (!endpoints) co_return tl::unexpected(endpoints.error());
   beast::tcp_stream stream(co_await asio::this_coro::executor);
@@ -78,11 +76,20 @@ asio::awaitable<Result<Response>> ask(HostPort host, Message request, TimePoint 
   co_await stream.async_connect(*endpoints, token);
   if (error) co_return fail(ErrorKind::retry, error.message());
 
+  beast::http::request<beast::http::string_body> request;
+  request.version(11);
+  request.method_string(call.method);
+  request.target(call.target);
   bool v6 = host.host.find(':') != std::string::npos;
   request.set(beast::http::field::host, v6 ? fmt::format("[{}]:{}", host.host, host.port)
                                            : fmt::format("{}:{}", host.host, host.port));
   request.set(beast::http::field::user_agent, "pgsteady");
   request.keep_alive(false);
+  if (!call.authorization.empty()) {
+    request.set(beast::http::field::authorization, call.authorization);
+  }
+  if (!call.body.empty()) request.set(beast::http::field::content_type, "application/json");
+  request.body() = std::move(call.body);
   request.prepare_payload();
   co_await beast::http::async_write(stream, request, token);
   if (error) co_return fail(ErrorKind::retry, error.message());
@@ -95,14 +102,13 @@ asio::awaitable<Result<Response>> ask(HostPort host, Message request, TimePoint 
   co_return plain_response(parser.release());
 }
 
-asio::awaitable<Result<Response>> send(HostPort host, Message request,
-                                       std::chrono::milliseconds limit) {
-  auto name = fmt::format("{} {}:{}{}", std::string(request.method_string()), host.host, host.port,
-                          std::string(request.target()));
+}  // namespace
+
+asio::awaitable<Result<Response>> send(HostPort host, Call call, std::chrono::milliseconds limit) {
+  auto name = fmt::format("{} {}:{}{}", call.method, host.host, host.port, call.target);
   Error error;
   try {
-    auto deadline = std::chrono::steady_clock::now() + limit;
-    auto response = co_await ask(std::move(host), std::move(request), deadline);
+    auto response = co_await ask(host, std::move(call), std::chrono::steady_clock::now() + limit);
     if (response) co_return response;
     error = response.error();
   } catch (const std::exception& thrown) {
@@ -111,20 +117,20 @@ asio::awaitable<Result<Response>> send(HostPort host, Message request,
   co_return fail(ErrorKind::retry, fmt::format("{}: {}", name, error.message));
 }
 
-}  // namespace
-
 asio::awaitable<Result<Response>> get(HostPort host, std::string target,
                                       std::chrono::milliseconds limit) {
-  Message request(beast::http::verb::get, target, 11);
-  co_return co_await send(std::move(host), std::move(request), limit);
+  Call call;
+  call.target = std::move(target);
+  co_return co_await send(std::move(host), std::move(call), limit);
 }
 
 asio::awaitable<Result<Response>> post(HostPort host, std::string target, std::string body,
                                        std::chrono::milliseconds limit) {
-  Message request(beast::http::verb::post, target, 11);
-  request.set(beast::http::field::content_type, "application/json");
-  request.body() = std::move(body);
-  co_return co_await send(std::move(host), std::move(request), limit);
+  Call call;
+  call.method = "POST";
+  call.target = std::move(target);
+  call.body = std::move(body);
+  co_return co_await send(std::move(host), std::move(call), limit);
 }
 
 }  // namespace pgsteady::http

@@ -14,6 +14,14 @@ namespace pgsteady::http {
 // `host` may be a name or an address. Any status is an answer; errors are retry: not reached, no
 // HTTP, more than 1 MiB, or not done within `limit` (which bounds all of it: name, connect,
 // answer).
+struct Call {
+  std::string method = "GET";
+  std::string target;
+  std::string body = {};           // JSON; empty: none
+  std::string authorization = {};  // as of basic_authorization(); empty: none
+};
+boost::asio::awaitable<Result<Response>> send(HostPort host, Call call,
+                                              std::chrono::milliseconds limit);
 boost::asio::awaitable<Result<Response>> get(HostPort host, std::string target,
                                              std::chrono::milliseconds limit);
 
