@@ -6,6 +6,7 @@
 #include "agent/loop.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/process.h"
 
 namespace pgsteady::agent {
 namespace asio = boost::asio;
@@ -136,6 +137,11 @@ bool Loop::act(const core::Fence& a) {
   return accepted(guard_->fence(), "cannot fence");
 }
 
+bool Loop::act(const core::SwitchFence& a) {
+  log_info("the fence is switched {}", a.on ? "on" : "off");
+  return accepted(a.on ? guard_->resume() : guard_->suspend(), "cannot switch the fence");
+}
+
 bool Loop::act(const core::PollLease& a) {
   dcs_->lease_remaining(a.lease, milliseconds(500), [this](Result<dcs::LeaseRemaining> found) {
     if (!found) return;
@@ -221,6 +227,25 @@ bool Loop::act(const core::ProbeCommit& a) {
 
 bool Loop::act(const core::CancelJob&) {
   cancel_job_.emit(asio::cancellation_type::terminal);
+  return true;
+}
+
+// Whoever asked gets the answer first.
+awaitable<void> Loop::end_soon() {
+  co_await sleep(milliseconds(100));
+  exit_code_ = 0;
+}
+
+// An agent that ends without a word to the guardian is started again at once, beside a server that
+// does not notice, and reads its configuration.
+bool Loop::act(const core::Reload&) {
+  auto fresh = config::load(config_.path, process_environment());
+  if (!fresh) {
+    log_error("the configuration is not reloaded: {}", fresh.error().text());
+    return true;
+  }
+  log_info("reloading the configuration");
+  spawn(end_soon());
   return true;
 }
 

@@ -265,7 +265,8 @@ awaitable<void> Loop::listen_to_guardian() {
 void Loop::on_message(const guard::Message& message) {
   using guard::Kind;
   seen_.guard = {phase_of(message.phase), message.as_primary, message.epoch,
-                 message.deadline,        message.ttl,        seen_.guard.refused};
+                 message.deadline,        message.ttl,        seen_.guard.refused,
+                 message.suspended};
   guard_known_ = true;
   guard_asked_ns_ = 0;
   switch (message.kind) {
@@ -291,6 +292,9 @@ void Loop::on_message(const guard::Message& message) {
     case Kind::stop:
       log_info("asked to stop");
       seen_.stop_by = message.deadline;
+      break;
+    case Kind::reload:
+      (void)act(core::Reload{});
       break;
     default:
       break;

@@ -89,6 +89,7 @@ class Loop {
   bool act(const core::Arm& a);
   bool act(const core::Disarm& a);
   bool act(const core::Fence& a);
+  bool act(const core::SwitchFence& a);
   bool act(const core::PollLease& a);
   bool act(const core::AskPeers& a);
   bool act(const core::AskForWal& a);
@@ -106,6 +107,8 @@ class Loop {
   bool act(const core::SyncSlots& a);
   bool act(const core::ProbeCommit& a);
   bool act(const core::CancelJob& a);
+  bool act(const core::Reload& a);
+  awaitable<void> end_soon();
   bool act(const core::Reply& a);
   bool act(const core::Finish& a);
 

@@ -132,6 +132,7 @@ json::object member_document(const Member& member, const ClusterView& cluster) {
   }
   if (member.timeline) out["timeline"] = member.timeline;
   if (member.pending_restart) out["pending_restart"] = true;
+  if (!member.scheduled_restart.empty()) out["scheduled_restart"] = member.scheduled_restart;
   if (!member.tags.values.empty()) out["tags"] = member.tags.values;
   if (leader) return out;
   auto reference = leader_position(cluster);

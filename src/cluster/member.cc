@@ -52,6 +52,7 @@ std::string member_to_json(const Member& member) {
   put_lsn(out, "receive_lsn", member.receive_lsn);
   put_text(out, "replication_state", member.replication_state);
   if (member.timeline != 0) out["timeline"] = member.timeline;
+  if (!member.scheduled_restart.empty()) out["scheduled_restart"] = member.scheduled_restart;
   if (member.pause) out["pause"] = true;
   return boost::json::serialize(out);
 }
@@ -87,6 +88,10 @@ Result<Member> member_from_json(MemberName name, std::string_view json) {
     } else {
       fields.complain("tags", "an object");
     }
+  }
+  if (const auto* restart = object->if_contains("scheduled_restart");
+      restart && restart->is_object()) {
+    member.scheduled_restart = restart->as_object();
   }
   if (!fields.findings().empty()) {
     return fail(ErrorKind::corrupt, fmt::format("{}", fmt::join(fields.findings(), "; ")));

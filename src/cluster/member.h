@@ -40,6 +40,7 @@ struct Member {
   Timeline timeline = 0;
   bool pending_restart = false;
   bool pause = false;
+  boost::json::object scheduled_restart;  // {"schedule", "postmaster_start_time"}; empty: none
   bool checkpoint_after_promote_pending = false;  // "checkpoint_after_promote": false
 
   std::int64_t lease = 0;  // of the key, not of the JSON

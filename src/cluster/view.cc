@@ -11,6 +11,7 @@ namespace pgsteady {
 namespace {
 
 constexpr std::string_view kMembers = "members/";
+constexpr std::string_view kUnfenced = "unfenced/";
 
 void read_leader(const KeyValue& kv, ClusterView& view) {
   if (kv.value.empty()) {
@@ -228,6 +229,9 @@ ClusterView parse_cluster(const std::vector<KeyValue>& keys, std::int64_t revisi
     if (kv.key == "release") read_release(kv, view);
     if (kv.key == "failsafe") read_failsafe(kv, view);
     if (kv.key == "sync") read_sync(kv, view);
+    if (kv.key.starts_with(kUnfenced)) {
+      view.unfenced[kv.key.substr(kUnfenced.size())] = kv.mod_revision;
+    }
     if (kv.key.starts_with(kMembers) && kv.key.size() > kMembers.size()) read_member(kv, view);
   }
   std::sort(view.members.begin(), view.members.end(),

@@ -90,7 +90,8 @@ struct ClusterView {
   std::int64_t failsafe_revision = 0;       // mod revision; 0: there is no such key
   std::optional<SyncState> sync;            // absent too when it cannot be read
   std::int64_t sync_revision = 0;
-  std::vector<std::string> problems;  // garbage that was found, "key: what was wrong"
+  std::map<MemberName, std::int64_t> unfenced;  // our own keys unfenced/NAME: mod revisions
+  std::vector<std::string> problems;            // garbage that was found, "key: what was wrong"
 
   const Member* member(const MemberName& name) const;
   const DynamicConfig& settings() const;  // config, or the defaults

@@ -47,6 +47,9 @@ struct Disarm {  // nothing runs any more, and nothing may start under this epoc
 struct Fence {
   std::string why;
 };
+struct SwitchFence {  // off: deadlines are not acted on until it is on again
+  bool on;
+};
 struct PollLease {
   std::int64_t lease;
 };
@@ -100,7 +103,8 @@ struct ProbeCommit {  // one tiny transaction
   lease::Duration limit;
 };
 struct CancelJob {};
-struct Reply {  // to an operator's request
+struct Reload {};  // of the configuration file, by a new agent if it is good
+struct Reply {     // to an operator's request
   std::uint64_t id;
   int status;  // HTTP's
   std::string text;
@@ -112,8 +116,8 @@ struct Finish {
 
 using Action =
     std::variant<GrantLease, AdoptLease, DropLease, HoldKey, LetGo, Transact, Arm, Disarm, Fence,
-                 PollLease, AskPromises, AskPeers, AskForWal, RunInitdb, Clone, Rewind, StartServer,
-                 StopServer, Promote, Reconfigure, CreateUsers, ClearMarker, Checkpoint, SyncSlots,
-                 ProbeCommit, CancelJob, Reply, Finish>;
+                 SwitchFence, PollLease, AskPromises, AskPeers, AskForWal, RunInitdb, Clone, Rewind,
+                 StartServer, StopServer, Promote, Reconfigure, CreateUsers, ClearMarker, Checkpoint,
+                 SyncSlots, ProbeCommit, CancelJob, Reload, Reply, Finish>;
 
 }  // namespace pgsteady::core

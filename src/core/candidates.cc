@@ -129,13 +129,17 @@ std::vector<Candidate> assess(const Turn& turn, const PeerRound& round, bool for
     if (leader_key && figure.name == leader_key->name) continue;
     auto candidate =
         leader ? against_leader(turn, figure, *leader) : without_leader(turn, figure, figures);
+    candidate.by_wal = !candidate.why_not.empty();
     if (candidate.why_not.empty() && figure.nofailover) {
       candidate.why_not = "not allowed to promote (tag nofailover)";
     }
     if (candidate.why_not.empty() && !sync_lets_lead(turn, figure.name)) {
       candidate.why_not = "not a synchronous standby";
     }
-    if (force) candidate.why_not.clear();
+    if (force) {
+      candidate.why_not.clear();
+      candidate.by_wal = false;
+    }
     if (auto limit = limitation(figure); !limit.empty()) {
       candidate.why_not = limit;
       candidate.by_wal = false;

@@ -10,12 +10,15 @@ void apply_rules(Turn& turn) {
   absorb(turn);
   take_over_from_guardian(turn);
   duty_requests(turn);
+  duty_scheduled_restart(turn);
+  if (rule_pause(turn)) return;
   rule_lost_lock(turn);
   if (rule_unarmed_primary(turn)) return;
   if (rule_deadline_near(turn)) return;
   if (rule_disarm(turn)) return;
   if (rule_stop_requested(turn)) return;
   rule_lease(turn);
+  if (rule_restart(turn) || rule_reinitialize(turn)) return;
   if (rule_has_lock(turn)) return;
   if (!turn.seen.dcs.asked) return;
   if (!turn.seen.dcs.reachable) return rule_no_dcs(turn);

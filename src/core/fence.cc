@@ -55,6 +55,7 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
     case TxnKind::give_up:
       if (!end.succeeded) break;
       state.lock.reset();
+      state.returning = state.handing_over;
       state.giving_up = state.handing_over = false;
       turn.act(LetGo{});
       turn.say("Leader key released");
@@ -79,6 +80,9 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
     case TxnKind::cancel_failover:
       absorb_manual(turn, end);
       break;
+    case TxnKind::config:
+      absorb_config(turn, end);
+      break;
     default:
       break;
   }
@@ -102,6 +106,7 @@ void absorb_job(Turn& turn, const JobEnd& end) {
       note_end(turn, state.clone, end, "cloning from the leader");
       if (end.ok || end.harmless) absorb_clone(turn);
       if (!end.ok) break;
+      state.reinitialize = false;
       state.rewind_failed = state.rewound = false;
       turn.say(fmt::format("bootstrapped from leader '{}'", end.message));
       break;
@@ -168,7 +173,7 @@ void absorb_start(Turn& turn) {
   if (turn.seen.guard.phase == ServerPhase::none) state.starting_since.reset();
   if (!state.starting || turn.seen.job == JobKind::start) return;
   if (turn.server_running()) {
-    state.starting = false;
+    state.starting = state.returning = false;
     state.start.succeeded();
   } else if (turn.seen.guard.phase == ServerPhase::none) {
     state.starting = false;

@@ -3,10 +3,6 @@
 #include "core/turn.h"
 
 namespace pgsteady::core {
-namespace {
-
-constexpr auto kHistoryPatience = seconds(10);  // for a leader that publishes no history
-
 std::optional<UpstreamMember> upstream_of_leader(const Turn& turn) {
   const auto& leader = turn.cluster().leader;
   const auto* member = leader ? turn.cluster().member(leader->name) : nullptr;
@@ -16,6 +12,10 @@ std::optional<UpstreamMember> upstream_of_leader(const Turn& turn) {
   if (address->port == 0) address->port = 5432;
   return UpstreamMember{member->name, *address};
 }
+
+namespace {
+
+constexpr auto kHistoryPatience = seconds(10);  // for a leader that publishes no history
 
 Timeline leader_timeline(const Turn& turn) {
   return leader_serves(turn) ? turn.cluster().member(turn.cluster().leader->name)->timeline : 0;
@@ -173,6 +173,17 @@ void rule_follow(Turn& turn) {
   turn.say("PostgreSQL is still starting up");
   if (rule_stuck_start(turn, *leader)) return;
   point_at(turn, *leader);  // it may wait for WAL that only this leader has
+}
+
+// A standby that runs streams from whoever leads; nothing is stopped, started or rewound.
+void follow_in_pause(Turn& turn) {
+  auto leader = upstream_of_leader(turn);
+  bool other = leader && leader->name != turn.self.name;
+  if (!other || turn.busy() || !turn.is_standby() || !turn.fresh() || point_at(turn, *leader)) {
+    return turn.say("PAUSE: no action");
+  }
+  turn.say(fmt::format("PAUSE: no action. I am ({}), a secondary, and following a leader ({})",
+                       turn.self.name, leader->name));
 }
 
 // Without etcd, or without a leader, a whole data directory serves reads as a standby of nobody.

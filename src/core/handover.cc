@@ -19,6 +19,9 @@ void release_with_note(Turn& turn) {
   Txn txn;
   txn.compares = {Compare::unchanged("leader", lock.mod_revision)};
   txn.operations = {Operation::remove("leader"), Operation::put("release", release_to_json(note))};
+  if (turn.cluster().unfenced.contains(turn.self.name)) {
+    txn.operations.push_back(Operation::remove("unfenced/" + turn.self.name));
+  }
   if (!turn.state.successor.empty()) {
     FailoverRequest request;
     request.leader = turn.self.name;
@@ -54,6 +57,7 @@ void release_when_down(Turn& turn) {
     turn.out.measure_now = true;
     return;
   }
+  if (turn.seen.guard.suspended) return turn.act(SwitchFence{true});
   // A release says that nobody writes any more, nor will.
   if (turn.seen.guard.armed.valid()) return turn.act(Disarm{turn.seen.guard.armed});
   release_with_note(turn);

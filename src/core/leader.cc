@@ -216,7 +216,7 @@ bool rule_has_lock(Turn& turn) {
   if (rule_hand_over(turn)) return true;
   keep_key_on_lease(turn);
   // An epoch taken over from an earlier agent proves itself anew before anything new comes of it.
-  bool proven = lease.epoch == state.lock && lease.held_until && *lease.held_until > turn.now.boot;
+  bool proven = turn.proven();
   if (!turn.armed()) {
     if (proven) turn.act(Arm{*state.lock, *lease.held_until, lease.ttl});
     return true;  // a message from the renewal thread or the guardian wakes us
@@ -243,6 +243,30 @@ bool rule_has_lock(Turn& turn) {
     watch_start(turn);
   }
   return true;
+}
+
+// In a pause a primary keeps the lock, its deadline goes on so that the fence can be on again at
+// any moment, and only an operator has somebody promoted. Without a server the lock is given back.
+void keep_lock_in_pause(Turn& turn) {
+  auto& state = turn.state;
+  if (turn.seen.guard.phase == ServerPhase::killing) return;
+  if (state.giving_up) return give_up_lock(turn, "");
+  if (rule_hand_over(turn)) return;
+  const auto& lease = turn.seen.lease;
+  if (lease.lease != 0 && lease.lease != state.lock->lease) move_lock(turn);
+  if (!turn.armed() && turn.proven()) {
+    return turn.act(Arm{*state.lock, *lease.held_until, lease.ttl});
+  }
+  if (turn.is_primary()) {
+    rule_failover_key(turn);
+    if (!rule_hand_over(turn)) keep(turn);
+  } else if (turn.seen.guard.phase == ServerPhase::none && !turn.busy()) {
+    if (!state.restart) return give_up_lock(turn, "PostgreSQL is not running, in a pause");
+    if (turn.armed() && turn.proven()) start_with_lock(turn);
+  } else if (turn.is_standby() && is_named(turn) && !turn.busy() && turn.armed() && turn.proven()) {
+    turn.say("promoted self to leader by acquiring session lock");
+    turn.act(Promote{*state.lock});
+  }
 }
 
 }  // namespace pgsteady::core

@@ -318,6 +318,23 @@ void duty_requests(Turn& turn) {
       case Kind::cancel_switchover:
         cancel(turn, request);
         break;
+      case Kind::restart:
+        ask_restart(turn, request);
+        break;
+      case Kind::cancel_restart:
+        cancel_restart(turn, request);
+        break;
+      case Kind::reinitialize:
+        ask_reinitialize(turn, request);
+        break;
+      case Kind::reload:
+        turn.act(Reply{request.id, 202, "reload scheduled"});
+        turn.act(Reload{});
+        break;
+      case Kind::patch_config:
+      case Kind::put_config:
+        ask_config(turn, request);
+        break;
     }
   }
   pursue(turn);

@@ -68,7 +68,8 @@ struct GuardFacts {
   lease::Epoch armed;       // invalid: unarmed
   lease::Instant deadline;
   lease::Duration ttl{};
-  lease::Epoch refused;  // the last that it would not arm: a new one is needed
+  lease::Epoch refused;    // the last that it would not arm: a new one is needed
+  bool suspended = false;  // the fence is off, see pause.cc
 };
 
 // At most one job that changes the server runs at a time.
@@ -96,6 +97,8 @@ enum class TxnKind {
   ask_failover,
   cancel_failover,
   clear_failover,
+  unfenced,
+  config,
   remove_stale_leader,
   retake,
   failsafe,

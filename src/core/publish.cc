@@ -13,6 +13,11 @@ Member describe(const Turn& turn) {
   member.version = turn.self.version;
   member.tags = turn.self.tags;
   member.state = member_state(turn);
+  member.pause = turn.paused();
+  if (const auto& restart = turn.state.scheduled_restart) {
+    member.scheduled_restart = {{"schedule", restart->scheduled_at},
+                                {"postmaster_start_time", turn.state.scheduled_for}};
+  }
   bool primary = turn.state.lock && (turn.is_primary() || turn.seen.guard.as_primary);
   member.role = primary ? "primary" : "replica";
   if (!turn.server_running()) return member;

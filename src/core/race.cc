@@ -4,14 +4,18 @@
 namespace pgsteady::core {
 namespace {
 
-constexpr auto kCandidateHeadStart = seconds(2);        // for whom the failover key names
-constexpr auto kPatienceWithPeers = milliseconds(500);  // for those that have not measured yet
-constexpr auto kPatienceWithStarters = seconds(2);      // for those whose server is coming up
-constexpr auto kPatienceWithReplay = seconds(60);
-constexpr auto kAskAgain = milliseconds(20);
+// Whom the failover key names for now: the leader before on its way out, or an operator.
+const FailoverRequest* preference(const Turn& turn) {
+  const auto& failover = turn.cluster().failover;
+  bool names = failover && failover->scheduled_at.empty() && !failover->candidate.empty();
+  return names ? &*failover : nullptr;
+}
 
-std::pair<Timeline, Lsn> figure(const LocalServer& server) {
-  return {server.timeline, server.last_lsn()};
+}  // namespace
+
+bool is_named(const Turn& turn) {
+  const auto* wanted = preference(turn);
+  return wanted && wanted->candidate == turn.self.name;
 }
 
 void acquire(Turn& turn) {
@@ -24,7 +28,23 @@ void acquire(Turn& turn) {
       Compare::unchanged("failsafe", turn.cluster().failsafe_revision)};
   txn.operations = {Operation::put("leader", turn.self.name, turn.seen.lease.lease),
                     Operation::remove("release")};
+  // Only an operator's word passes over a node that may be a primary with its fence off.
+  for (const auto& [name, revision] : turn.cluster().unfenced) {
+    if (name != turn.self.name) txn.operations.push_back(Operation::remove("unfenced/" + name));
+  }
   turn.transact(TxnKind::acquire, std::move(txn));
+}
+
+namespace {
+
+constexpr auto kCandidateHeadStart = seconds(2);        // for whom the failover key names
+constexpr auto kPatienceWithPeers = milliseconds(500);  // for those that have not measured yet
+constexpr auto kPatienceWithStarters = seconds(2);      // for those whose server is coming up
+constexpr auto kPatienceWithReplay = seconds(60);
+constexpr auto kAskAgain = milliseconds(20);
+
+std::pair<Timeline, Lsn> figure(const LocalServer& server) {
+  return {server.timeline, server.last_lsn()};
 }
 
 void step_back(Turn& turn, std::string why) {
@@ -71,18 +91,6 @@ bool own_figure_final(Turn& turn) {
 bool has_all_of(const ReleaseNote& release, const LocalServer& server) {
   return release.end.value != 0 && server.timeline == release.timeline &&
          server.last_lsn() > release.end;
-}
-
-// Whom the failover key names for now: the leader before on its way out, or an operator.
-const FailoverRequest* preference(const Turn& turn) {
-  const auto& failover = turn.cluster().failover;
-  bool names = failover && failover->scheduled_at.empty() && !failover->candidate.empty();
-  return names ? &*failover : nullptr;
-}
-
-bool is_named(const Turn& turn) {
-  const auto* wanted = preference(turn);
-  return wanted && wanted->candidate == turn.self.name;
 }
 
 // The release names us, and nothing is missing.
@@ -198,6 +206,12 @@ void race(Turn& turn) {
   }
   if (is_unfit(turn) && others_could_lead(turn) && !forced(turn)) {
     return step_back(turn, "I have just given the lock up");
+  }
+  if (auto names = unfenced_others(turn); !names.empty() && !forced(turn)) {
+    return step_back(turn, fmt::format("{} switched the fence off in a pause and has not said that "
+                                       "it is on again\nhint: if no server runs there for sure, "
+                                       "force a failover",
+                                       names));
   }
   if (chosen_successor(turn)) return acquire(turn);
   if (wait_for_successor(turn)) return;

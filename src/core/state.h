@@ -65,6 +65,13 @@ struct SeenFailover {
   lease::Instant at;
 };
 
+// A restart by hand.
+struct Restart {
+  Request request;       // id 0: it was scheduled, nobody waits
+  lease::Instant until;  // answered at the latest
+  bool stopped = false;
+};
+
 struct State {
   bool begun = false;                // the first decision was made
   std::optional<lease::Epoch> lock;  // the leader key as this node holds it
@@ -93,7 +100,14 @@ struct State {
   std::optional<SeenFailover> failover_seen;
   std::vector<Request> held_requests;  // until what was read includes our own last write
   std::optional<ManualFailover> manual;
-  std::uint64_t cancelling = 0;  // the request to delete a scheduled switchover; 0: none
+  std::optional<Restart> restart;
+  std::optional<Request> scheduled_restart;
+  std::string scheduled_for;          // start time of the server that it is meant for
+  bool reinitialize = false;          // asked for, not done yet
+  bool returning = false;             // handed over by hand: the server comes back also in a pause
+  std::uint64_t changing_config = 0;  // the request that does; 0: none
+  std::string new_config;             // that it writes
+  std::uint64_t cancelling = 0;       // the request to delete a scheduled switchover; 0: none
   std::optional<lease::Instant> stale_leader_since;
   std::int64_t stale_leader_revision = 0;
   std::map<MemberName, lease::Instant> slot_members;  // when each was last seen

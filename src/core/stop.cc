@@ -9,7 +9,8 @@ bool stop_server(Turn& turn) {
   if (turn.busy() || turn.seen.guard.phase != ServerPhase::running) return true;
   bool leads = turn.state.lock && turn.is_primary();
   if (leads) {
-    const auto& name = turn.state.successor = best_successor(turn);
+    // In a pause nobody takes over.
+    const auto& name = turn.state.successor = turn.paused() ? "" : best_successor(turn);
     turn.say(fmt::format("stopping; handing the leadership over to {}",
                          name.empty() ? "whoever is healthiest" : name.c_str()));
   }
@@ -38,6 +39,7 @@ bool rule_stop_requested(Turn& turn) {
     release_when_down(turn);
     return true;
   }
+  if (can_write && !rule_fence_on(turn)) return true;
   // The member key goes with the lease.
   if (turn.seen.lease_request) return true;
   if (turn.seen.lease.lease != 0 && can_write) {

@@ -70,6 +70,14 @@ struct Turn {
   bool may_write() const {
     return process_exists() && (seen.guard.as_primary || seen.guard.armed.valid() || is_primary());
   }
+  // A fence that is off was switched off in a pause; before etcd was read nothing else is known.
+  bool paused() const { return seen.dcs.read_at ? settings().pause : seen.guard.suspended; }
+  // The lock's lease was renewed since it was taken, by this agent.
+  bool proven() const {
+    const auto& lease = seen.lease;
+    return state.lock && lease.epoch == state.lock && lease.held_until &&
+           *lease.held_until > now.boot;
+  }
   bool armed() const { return state.lock && seen.guard.armed == *state.lock; }
   // etcd answered, and the answer includes our own last write.
   bool fresh() const {
@@ -132,6 +140,25 @@ void absorb_manual(Turn& turn, const TxnEnd& end);
 void duty_requests(Turn& turn);
 void rule_failover_key(Turn& turn);
 
+// pause.cc
+bool rule_pause(Turn& turn);
+bool rule_fence_on(Turn& turn);
+void take_lock_anew(Turn& turn);
+std::string unfenced_others(const Turn& turn);
+
+// restart.cc
+void ask_restart(Turn& turn, const Request& request);
+void cancel_restart(Turn& turn, const Request& request);
+void ask_reinitialize(Turn& turn, const Request& request);
+void duty_scheduled_restart(Turn& turn);
+bool rule_restart(Turn& turn);
+bool rule_reinitialize(Turn& turn);
+void rule_bring_up(Turn& turn);
+
+// reconfigure.cc
+void ask_config(Turn& turn, const Request& request);
+void absorb_config(Turn& turn, const TxnEnd& end);
+
 // bootstrap.cc
 bool rule_foreign_system(Turn& turn);
 bool rule_bootstrap(Turn& turn);
@@ -140,6 +167,7 @@ void duty_finish_bootstrap(Turn& turn);
 // leader.cc
 void rule_lease(Turn& turn);
 bool rule_has_lock(Turn& turn);
+void keep_lock_in_pause(Turn& turn);
 
 // failsafe.cc
 bool on_promises(const Turn& turn);
@@ -167,6 +195,8 @@ bool rule_not_in_sync(Turn& turn);
 bool has_votes(Turn& turn, const PeerRound& round);
 
 // race.cc
+bool is_named(const Turn& turn);
+void acquire(Turn& turn);
 bool rule_leader_key_is_mine(Turn& turn);
 bool rule_no_leader(Turn& turn);
 void rule_stale_leader(Turn& turn);
@@ -185,6 +215,8 @@ bool leader_serves(const Turn& turn);
 void watch_lease(Turn& turn);
 void rule_follow(Turn& turn);
 void rule_no_dcs(Turn& turn);
+void follow_in_pause(Turn& turn);
+std::optional<UpstreamMember> upstream_of_leader(const Turn& turn);
 
 // publish.cc
 void publish(Turn& turn);

@@ -21,7 +21,8 @@ struct ServerOptions {
   std::uint16_t port = 0;                       // 0: any free one
   std::chrono::milliseconds io_limit{5000};     // for a request to arrive, for an answer to leave
   std::chrono::milliseconds idle_limit{10000};  // between the requests of one connection
-  std::chrono::minutes answer_limit{30};        // for a handler that answers later; then a 503
+  std::chrono::milliseconds answer_limit{
+      std::chrono::minutes(30)};  // for a handler that answers later; then a 503
   std::size_t header_limit_bytes = 8 << 10;
   std::size_t body_limit_bytes = 1 << 20;
   std::size_t connection_limit = 200;  // more are closed at once

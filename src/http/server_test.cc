@@ -11,6 +11,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <optional>
+#include <thread>
 
 #include "http/client.h"
 
@@ -79,6 +80,27 @@ Result<Response> fetch(HostPort host, const std::string& target,
                         boost::asio::detached);
   context.run();
   return *result;
+}
+
+TEST(Server, AnAnswerMayComeLaterFromAnotherThreadOrNotAtAll) {
+  std::vector<std::thread> threads;
+  ServerOptions options;
+  options.host = "127.0.0.1";
+  options.answer_limit = 300ms;
+  DeferringHandler handler = [&](const Request& request, const Answer& answer) {
+    if (request.path == "/never") return;
+    threads.emplace_back([answer] {
+      std::this_thread::sleep_for(50ms);
+      answer({202, "later", "text/plain", {}});
+      answer({500, "twice", "text/plain", {}});
+    });
+  };
+  auto server = serve(options, handler);
+  ASSERT_TRUE(server);
+  const std::string rest = " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+  EXPECT_THAT(raw((*server)->port(), "POST /later" + rest, false), HasSubstr("later"));
+  EXPECT_THAT(raw((*server)->port(), "POST /never" + rest, false), StartsWith("HTTP/1.1 503"));
+  for (auto& thread : threads) thread.join();
 }
 
 TEST(Target, SplitsAndDecodes) {

@@ -124,6 +124,7 @@ TEST_F(Manual, WithTheLeaderDeadTheCandidateIsPreferred) {
   run_cluster();
   Node& old = leader();
   writer().stop();  // so that both replicas are equally far
+  watcher_->stop();
   Node& to = replica();
   Node& other = other_replica(to);
   EXPECT_TRUE(eventually(kLong, [&] {

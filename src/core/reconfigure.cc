@@ -1,0 +1,54 @@
+// PATCH and PUT /config: the dynamic configuration, changed over REST.
+#include <boost/json/serialize.hpp>
+
+#include "core/turn.h"
+
+namespace pgsteady::core {
+namespace {
+
+// RFC 7396: objects are merged, null deletes, anything else replaces.
+void merge(boost::json::object& target, const boost::json::object& patch) {
+  for (const auto& [key, value] : patch) {
+    if (value.is_null()) {
+      target.erase(key);
+    } else if (value.is_object()) {
+      auto& inner = target[key];
+      if (!inner.is_object()) inner = boost::json::object();
+      merge(inner.as_object(), value.as_object());
+    } else {
+      target[key] = value;
+    }
+  }
+}
+
+}  // namespace
+
+void ask_config(Turn& turn, const Request& request) {
+  auto refuse = [&](int status, const char* why) { turn.act(Reply{request.id, status, why}); };
+  const auto& cluster = turn.cluster();
+  bool patch = request.kind == Request::Kind::patch_config;
+  if (!turn.fresh()) return refuse(503, "DCS is not accessible");
+  if (patch && !cluster.config) return refuse(503, "there is no configuration yet");
+  if (turn.state.changing_config != 0 || !turn.may_transact(TxnKind::config)) {
+    return refuse(409, "another change is under way");
+  }
+  auto config = patch ? cluster.config->raw : request.config;
+  if (patch) merge(config, request.config);
+  turn.state.changing_config = request.id;
+  turn.state.new_config = boost::json::serialize(config);
+  Txn txn;
+  txn.compares = {Compare::unchanged("config", cluster.config_revision)};
+  txn.operations = {Operation::put("config", turn.state.new_config)};
+  turn.transact(TxnKind::config, std::move(txn));
+}
+
+void absorb_config(Turn& turn, const TxnEnd& end) {
+  auto id = std::exchange(turn.state.changing_config, 0);
+  auto config = std::exchange(turn.state.new_config, {});
+  if (id == 0) return;
+  if (!end.answered) return turn.act(Reply{id, 502, "DCS is not accessible"});
+  turn.act(end.succeeded ? Reply{id, 200, std::move(config)}
+                         : Reply{id, 409, "somebody else changed the configuration"});
+}
+
+}  // namespace pgsteady::core
