@@ -254,14 +254,15 @@ void keep_lock_in_pause(Turn& turn) {
   if (rule_hand_over(turn)) return;
   const auto& lease = turn.seen.lease;
   if (lease.lease != 0 && lease.lease != state.lock->lease) move_lock(turn);
+  bool down = turn.seen.guard.phase == ServerPhase::none && !turn.busy();
+  if (down && !state.restart) return give_up_lock(turn, "PostgreSQL is not running, in a pause");
   if (!turn.armed() && turn.proven()) {
     return turn.act(Arm{*state.lock, *lease.held_until, lease.ttl});
   }
   if (turn.is_primary()) {
     rule_failover_key(turn);
     if (!rule_hand_over(turn)) keep(turn);
-  } else if (turn.seen.guard.phase == ServerPhase::none && !turn.busy()) {
-    if (!state.restart) return give_up_lock(turn, "PostgreSQL is not running, in a pause");
+  } else if (down) {
     if (turn.armed() && turn.proven()) start_with_lock(turn);
   } else if (turn.is_standby() && is_named(turn) && !turn.busy() && turn.armed() && turn.proven()) {
     turn.say("promoted self to leader by acquiring session lock");

@@ -23,6 +23,7 @@ Case with_key(Case c, const MemberName& from, const MemberName& candidate,
               const std::string& scheduled_at = "") {
   c.seen.dcs.cluster.failover = FailoverRequest{from, candidate, scheduled_at, 150};
   c.seen.dcs.cluster.failover_revision = 150;
+  c.state.failover_seen = SeenFailover{150, at(98s)};
   return c;
 }
 
