@@ -7,6 +7,7 @@
 
 #include "archive/wal_fetch.h"
 #include "archive/wal_push.h"
+#include "base/process.h"
 #include "cli/commands.h"
 #include "cli/open_archive.h"
 #include "cli/process_environment.h"
