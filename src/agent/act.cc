@@ -138,7 +138,7 @@ bool Loop::act(const core::Fence& a) {
 }
 
 bool Loop::act(const core::SwitchFence& a) {
-  log_info("the fence is switched {}", a.on ? "on" : "off");
+  log_debug("the fence is switched {}", a.on ? "on" : "off");
   return accepted(a.on ? guard_->resume() : guard_->suspend(), "cannot switch the fence");
 }
 

@@ -302,6 +302,8 @@ awaitable<Result<std::string>> Loop::reconfigure(std::optional<core::UpstreamMem
   auto changed = server_.write_configuration(cluster_parameters(), standby, from);
   if (!changed) co_return tl::unexpected(changed.error());
   if (*changed) {
+    // A postmaster that is only milliseconds old would die of the signal.
+    if (!running) co_await sleep(milliseconds(500));
     auto sent = guard_->signal_server(SIGHUP);
     if (!sent) co_return tl::unexpected(sent.error());
     co_await sleep(milliseconds(20));

@@ -266,7 +266,7 @@ void keep_lock_in_pause(Turn& turn) {
     if (turn.armed() && turn.proven()) start_with_lock(turn);
   } else if (turn.is_standby() && is_named(turn) && !turn.busy() && turn.armed() && turn.proven()) {
     turn.say("promoted self to leader by acquiring session lock");
-    turn.act(Promote{*state.lock});
+    turn.act(Promote{*state.lock, promotion_limit(turn)});
   }
 }
 

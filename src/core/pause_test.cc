@@ -121,6 +121,15 @@ TEST(Pause, TheSwitchoverByHandWorks) {
   ASSERT_TRUE(txn);
   EXPECT_EQ(txn->operations[2], Operation::remove("unfenced/pg1"));
   c.seen.txn_ends = {{TxnKind::release, true, false, true, 201, 0}};
+  c.state = c.decide().state;
+  c.seen.txn_ends.clear();
+  c.seen.dcs.cluster.revision = 201;
+  c.seen.dcs.cluster.leader.reset();
+  c.seen.dcs.cluster.release = ReleaseNote{"pg1", 100, 1, Lsn{900}, 201};
+  decision = c.decide();
+  EXPECT_FALSE(find<StartServer>(decision)) << "the successor leads first";
+  c.state = decision.state;
+  c.now.boot += 3s;
   decision = c.decide();
   ASSERT_TRUE(find<StartServer>(decision)) << "it comes back";
   EXPECT_FALSE(find<StartServer>(decision)->as_primary);

@@ -281,6 +281,8 @@ bool rule_no_leader(Turn& turn) {
     return true;
   }
   if (!turn.process_exists()) {
+    // Who has just handed over starts when the successor leads, straight as its standby.
+    if (turn.state.returning && wait_for_successor(turn)) return true;
     rule_no_dcs(turn);  // start as a standby of nobody, so that the WAL's end can be compared
     return true;
   }

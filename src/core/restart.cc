@@ -196,9 +196,10 @@ void rule_bring_up(Turn& turn) {
     turn.state.returning = false;
     return;
   }
-  if (turn.busy()) return;
+  if (turn.busy() || (turn.seen.dcs.reachable && !turn.fresh())) return;
+  if (!turn.seen.dcs.reachable) return rule_no_dcs(turn);
   if (turn.cluster().leader) return rule_follow(turn);
-  rule_no_dcs(turn);
+  (void)rule_no_leader(turn);
 }
 
 }  // namespace pgsteady::core
