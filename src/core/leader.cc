@@ -253,7 +253,7 @@ void keep_lock_in_pause(Turn& turn) {
   if (state.giving_up) return give_up_lock(turn, "");
   if (rule_hand_over(turn)) return;
   const auto& lease = turn.seen.lease;
-  if (lease.lease != 0 && lease.lease != state.lock->lease) move_lock(turn);
+  keep_key_on_lease(turn);
   bool down = turn.seen.guard.phase == ServerPhase::none && !turn.busy();
   if (down && !state.restart) return give_up_lock(turn, "PostgreSQL is not running, in a pause");
   if (!turn.armed() && turn.proven()) {
