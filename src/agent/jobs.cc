@@ -274,10 +274,15 @@ awaitable<Result<std::string>> Loop::promote(core::Promote how) {
       co_return failed("PostgreSQL is not running");
     if (!state_.lock || *state_.lock != how.epoch)
       co_return failed("the lock was lost before promotion");
-    if (seen_.server.is_primary()) co_return "promoted";
+    if (seen_.server.is_primary()) {
+      (void)server_.release_timelines();
+      co_return "promoted";
+    }
     // A promotion right after the old primary's end may be overheard; it is asked for again.
     if (boottime_now() >= again_at) {
       again_at = boottime_now() + kPromoteAgain;
+      auto reserved = server_.reserve_timelines(seen_.server.timeline, how.newest);
+      if (!reserved) co_return tl::unexpected(reserved.error());
       auto written = server_.write_promote_file();
       if (!written) co_return tl::unexpected(written.error());
       (void)guard_->signal_server(SIGUSR1);

@@ -176,6 +176,7 @@ void Loop::turn() {
   log_reasons(decision);
   show(decision);
   carry_out(decision.actions);
+  if (decision.read_now) read_dcs();
   if (decision.measure_now) measure();
   arm_timer(std::max(decision.next_wake, now.boot + milliseconds(5)));
 }

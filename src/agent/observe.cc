@@ -65,6 +65,7 @@ void Loop::read_dcs() {
     if (snapshot) {
       seen_.dcs.reachable = true;
       seen_.dcs.read_at = lease::Instant(snapshot->sent_at);
+      seen_.dcs.term = snapshot->term;
       // The same revision is the same content.
       if (snapshot->revision != seen_.dcs.cluster.revision) {
         seen_.dcs.cluster = parse_cluster(snapshot->keys, snapshot->revision);

@@ -87,6 +87,9 @@ struct StopServer {
 struct Promote {
   lease::Epoch epoch;
   lease::Duration limit{};  // it fails when recovery has not ended by then
+  // Timelines up to this one exist somewhere, as far as etcd tells: the new one gets a later
+  // number.
+  Timeline newest = 0;
 };
 struct Reconfigure {
   std::optional<UpstreamMember> upstream;

@@ -21,6 +21,7 @@ struct Decision {
   std::vector<Action> actions;
   std::vector<Reason> reasons;  // why, in Patroni's words where operators know them
   lease::Instant next_wake;     // decide again at the latest then
+  bool read_now = false;        // etcd is to be read again before the next step
   bool measure_now = false;     // the local server's figures are too old for the next step
   std::string member_state;     // Patroni's word for what this node does
   bool unfit = false;           // this node gave the lock up: others are to lead before it

@@ -159,6 +159,7 @@ void absorb_leader_key(Turn& turn) {
   } else if (!turn.state.nameless_since) {
     turn.state.nameless_since = turn.now.boot;
   }
+  takeover.read(*turn.seen.dcs.read_at, turn.seen.dcs.term);
   if (cluster.leader) {
     takeover.key_seen({cluster.leader->lease, cluster.leader->mod_revision});
   } else {

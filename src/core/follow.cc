@@ -135,6 +135,7 @@ void follow_running(Turn& turn, const UpstreamMember& leader) {
 void watch_lease(Turn& turn) {
   const auto& leader = turn.cluster().leader;
   if (!leader || leader->lease == 0) return;
+  if (turn.state.takeover.wants_read()) turn.out.read_now = true;
   auto ttl = turn.settings().ttl;
   auto interval = turn.settings().loop_wait;
   auto ends = turn.state.takeover.ends_before();

@@ -28,6 +28,25 @@ TEST(Follow, PollsAsSoonAsTheLeadersLeaseIsOverdue) {
   EXPECT_TRUE(find<PollLease>(c.decide()));
 }
 
+// Who said that the lease is over may have been deposed: a read has to bear it out.
+TEST(Follow, ReadsEtcdBeforePollsAreBelieved) {
+  auto c = Case().follows();
+  c.state.takeover.key_seen({12, 90});
+  c.seen.dcs.term = 1;
+  EXPECT_FALSE(c.decide().read_now);
+  c.seen.polls = {{12, 0, 5, 1, at(98500ms), at(98502ms)}, {12, 0, 5, 1, at(99995ms), at(99997ms)}};
+  auto decision = c.decide();
+  EXPECT_TRUE(decision.read_now);
+  EXPECT_FALSE(decision.state.takeover.safe_at());
+  c.state = decision.state;
+  c.seen.polls.clear();
+  c.seen.dcs.read_at = at(99999ms);
+  c.seen.dcs.term = 2;
+  EXPECT_FALSE(c.decide().state.takeover.safe_at());
+  c.seen.dcs.term = 1;
+  EXPECT_TRUE(c.decide().state.takeover.safe_at());
+}
+
 TEST(Follow, StreamsFromANewLeader) {
   auto c = Case().follows("pg3");
   c.seen.server.upstream = "10.0.0.2:5432";

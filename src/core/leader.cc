@@ -77,17 +77,36 @@ void duty_status(Turn& turn) {
   turn.transact(TxnKind::status, std::move(txn));
 }
 
+// Timelines that this server passed over, since they exist somewhere else, gave nothing to its own.
+std::vector<TimelineSwitch> without_gap(std::vector<TimelineSwitch> lines, Timeline own) {
+  while (lines.back().timeline + 1 < own && lines.size() < 1000) {
+    TimelineSwitch passed_over = lines.back();
+    passed_over.timeline += 1;
+    passed_over.reason = "passed over";
+    lines.push_back(passed_over);
+  }
+  return lines;
+}
+
+// Two nodes that each made the same timeline could stream from each other, and never notice.
+Timeline newest_timeline(const Turn& turn) {
+  const auto& history = turn.cluster().history;
+  Timeline newest = history.empty() ? 1 : history.back().timeline + 1;
+  for (const auto& member : turn.cluster().members) newest = std::max(newest, member.timeline);
+  return newest;
+}
+
 // The history key repeats the server's own history file, with the reason and the leader added to
 // the line that is new.
 void duty_history(Turn& turn) {
   const auto& ours = turn.seen.server.history;
   const auto& known = turn.cluster().history;
   if (!turn.fresh() || ours.empty()) return;
-  if (!known.empty() && known.back().timeline == ours.back().timeline &&
-      known.back().end == ours.back().end) {
+  auto lines = without_gap(ours, turn.seen.server.timeline);
+  if (!known.empty() && known.back().timeline == lines.back().timeline &&
+      known.back().end == lines.back().end) {
     return;
   }
-  auto lines = ours;
   for (auto& line : lines) {
     auto old = std::find_if(known.begin(), known.end(), [&](const TimelineSwitch& k) {
       return k.timeline == line.timeline && k.end == line.end;
@@ -237,7 +256,7 @@ bool rule_has_lock(Turn& turn) {
   } else if (turn.is_standby() && !turn.busy() && proven) {
     if (rule_sync_key_first(turn)) return true;
     turn.say("promoted self to leader by acquiring session lock");
-    turn.act(Promote{*state.lock, promotion_limit(turn)});
+    turn.act(Promote{*state.lock, promotion_limit(turn), newest_timeline(turn)});
   } else if (turn.seen.server.state == ServerState::starting &&
              turn.seen.guard.phase == ServerPhase::running) {
     watch_start(turn);

@@ -112,6 +112,30 @@ TEST(Leader, AnIdleLeaderWritesNothingTwice) {
   EXPECT_FALSE(find_txn(second, TxnKind::member));
 }
 
+// A node that was away while timeline 2 came and went must not make another timeline 2.
+TEST(Leader, PromotesToATimelineThatNobodyHasYet) {
+  auto c = Case().running_standby();
+  c.seen.dcs.cluster.history = {{1, Lsn{900}, "", "", ""}};
+  auto decision = c.decide();
+  ASSERT_TRUE(find<Promote>(decision));
+  EXPECT_EQ(find<Promote>(decision)->newest, 2U);
+  c.seen.dcs.cluster.members[1].timeline = 4;
+  EXPECT_EQ(find<Promote>(c.decide())->newest, 4U);
+}
+
+TEST(Leader, TheHistoryNamesTheTimelinesThatWerePassedOver) {
+  auto c = Case();
+  c.seen.dcs.cluster.history = {{1, Lsn{500}, "", "", ""}};
+  c.seen.server.timeline = 4;
+  c.seen.server.history = {{1, Lsn{500}, "no recovery target specified", "", ""}};
+  auto decision = c.decide();
+  const auto* txn = find_txn(decision, TxnKind::history);
+  ASSERT_TRUE(txn);
+  const auto& value = txn->operations[0].value;
+  EXPECT_NE(value.find("[2,500,"), std::string::npos) << value;
+  EXPECT_NE(value.find("[3,500,"), std::string::npos) << value;
+}
+
 TEST(Leader, PublishesTheHistoryAfterAPromotion) {
   auto c = Case();
   c.seen.server.timeline = 2;

@@ -36,6 +36,7 @@ struct DcsFacts {
   bool asked = false;                     // a read has ended, one way or the other
   bool reachable = false;                 // the last read was answered in time
   std::optional<lease::Instant> read_at;  // send time of the last read that was answered
+  std::uint64_t term = 0;                 // raft term of that read
   ClusterView cluster;                    // as of that read
 };
 

@@ -25,6 +25,9 @@ TEST(Race, ALeaseThatIsOverIsTakenBeforeEtcdDeletesTheKey) {
   c.state.takeover.polled({12, 0, 5, 1, at(99400ms), at(99402ms)});
   EXPECT_TRUE(find<PollLease>(c.decide()));
   c.state.takeover.polled({12, 0, 5, 1, at(99550ms), at(99552ms)});
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire));
+  c.state.takeover.read(at(99560ms), 1);
+  ASSERT_TRUE(c.state.takeover.safe_at());
   EXPECT_LT(*c.state.takeover.safe_at(), c.now.boot);
   c.seen.peers->asked_at = *c.state.takeover.safe_at();
   auto decision = c.decide();

@@ -36,6 +36,7 @@ using Callback = std::function<void(Result<T>)>;
 struct Snapshot {
   std::vector<KeyValue> keys;  // relative to the prefix
   std::int64_t revision = 0;
+  std::uint64_t term = 0;              // raft term of the answer
   std::chrono::nanoseconds sent_at{};  // boottime: the snapshot is not older than this
 };
 

@@ -56,6 +56,7 @@ void fill(pb::RequestOp& to, const Operation& from, const std::string& prefix) {
 Snapshot snapshot(const pb::RangeResponse& response, std::size_t prefix_length) {
   Snapshot result;
   result.revision = response.header().revision();
+  result.term = response.header().raft_term();
   for (const auto& kv : response.kvs()) {
     result.keys.push_back({kv.key().substr(prefix_length), kv.value(), kv.create_revision(),
                            kv.mod_revision(), kv.lease()});

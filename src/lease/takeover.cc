@@ -26,19 +26,28 @@ void Takeover::polled(const LeasePoll& poll) {
   if (!knows_the_end(poll)) {
     ends_before_.reset();
     last_.reset();
+    unproven_.reset();
     final_ = false;
     return;
   }
   const auto granted = Duration(std::chrono::seconds(poll.granted_seconds));
   const auto at_most = Duration(std::chrono::seconds(poll.remaining_seconds + 1));
   auto bound = poll.received + at_most;
-  // A renewal since the last poll would have left more than this poll found.
-  bool not_renewed =
-      last_ && last_->term == poll.term && at_most <= granted - (poll.received - last_->sent);
+  // A renewal since the last poll would have left more than this poll found, even if etcd's clock
+  // runs 10 % faster than ours.
+  auto since_last = last_ ? (poll.received - last_->sent) * 11 / 10 : Duration(0);
+  bool not_renewed = last_ && last_->term == poll.term && at_most <= granted - since_last;
   if (ends_before_ && not_renewed) bound = std::min(bound, *ends_before_);
   ends_before_ = bound;
-  final_ = poll.sent >= bound - margin(granted);
+  bool over = poll.sent >= bound - margin(granted);
+  if (!over) final_ = false;  // renewed after all, too late for its holder
+  if (!over || (unproven_ && unproven_->term != poll.term)) unproven_.reset();
+  if (over && !unproven_) unproven_ = Unproven{poll.sent, poll.term};
   last_ = poll;
+}
+
+void Takeover::read(Instant sent, std::uint64_t term) {
+  if (unproven_ && unproven_->term == term && sent >= unproven_->sent) final_ = true;
 }
 
 void Takeover::key_gone(Instant sent, Duration ttl) {

@@ -8,6 +8,10 @@
 // then the old primary's deadline had passed, so that no later renewal can bring it back; the key
 // may then be taken even before etcd has got round to deleting it, once a poll after the end has
 // found the lease still overdue. Without any proof a full ttl is waited for.
+//
+// An etcd leader answers polls from memory, also one that was deposed and has not noticed, while
+// the lease is renewed at the new one. So polls prove something only together with a linearizable
+// read that was sent after them and carries the same raft term: then their leader still led.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +34,11 @@ class Takeover {
   // A read sent at `sent` found this leader key. A key that is new starts everything over.
   void key_seen(const Epoch& key);
   void polled(const LeasePoll& poll);
+  // A linearizable read sent at `sent` was answered under this raft term. To be told before what
+  // it found.
+  void read(Instant sent, std::uint64_t term);
+  // The polls say that the lease is over; a read has to bear them out.
+  bool wants_read() const { return unproven_.has_value() && !final_; }
   // A read sent at `sent` found no leader key. `ttl`: the longest that a holder may have been
   // granted.
   void key_gone(Instant sent, Duration ttl);
@@ -50,6 +59,11 @@ class Takeover {
   Epoch key_;
   std::optional<Instant> ends_before_;
   bool final_ = false;  // no renewal can count any more
+  struct Unproven {
+    Instant sent;  // of the first poll that said so
+    std::uint64_t term;
+  };
+  std::optional<Unproven> unproven_;
   std::optional<LeasePoll> last_;
   std::optional<Instant> gone_at_;
   Duration ttl_{};

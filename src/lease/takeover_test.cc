@@ -45,7 +45,18 @@ Takeover polled_until(std::chrono::milliseconds last) {
   for (auto now = 6000ms; now <= last; now += 100ms) {
     t.polled(poll(now, std::max(0ms, 10000ms - now) / 1s));
   }
+  t.read(at(last), 1);
   return t;
+}
+
+// 20 s of etcd's are 18 s of this node's: a lease of 30 s that was renewed just after the first
+// poll has 10 s left at the second one.
+TEST(Takeover, ASlowClockDoesNotHideARenewal) {
+  Takeover t;
+  t.key_seen(kKey);
+  t.polled({77, 25, 30, 1, at(0ms), at(2ms)});
+  t.polled({77, 10, 30, 1, at(18000ms), at(18002ms)});
+  EXPECT_EQ(t.ends_before(), at(29002ms));
 }
 
 TEST(Takeover, TheNaturalEndNeedsNoMoreWaiting) {
@@ -92,9 +103,30 @@ TEST(Takeover, APollOutsideTheMarginProvesNothing) {
   auto gone = t;
   gone.key_gone(at(9200ms), 5s);
   EXPECT_EQ(gone.safe_at(), at(14200ms));
+  EXPECT_FALSE(t.wants_read());
   t.polled(poll(9400ms, 0));
+  EXPECT_TRUE(t.wants_read());
+  t.read(at(9410ms), 1);
   t.key_gone(at(9500ms), 5s);
   EXPECT_EQ(t.safe_at(), at(10102ms));
+}
+
+TEST(Takeover, PollsProveNothingUnlessTheirEtcdLeaderStillLed) {
+  struct {
+    std::chrono::milliseconds sent;
+    std::uint64_t term;
+    bool proven;
+  } rows[] = {{9410ms, 1, true}, {9399ms, 1, false}, {9410ms, 2, false}};
+  for (auto row : rows) {
+    Takeover t;
+    t.key_seen(kKey);
+    t.polled(poll(9100ms, 0));
+    t.polled(poll(9400ms, 0));
+    t.read(at(row.sent), row.term);
+    t.key_gone(at(9500ms), 5s);
+    EXPECT_EQ(t.safe_at(), row.proven ? at(10102ms) : at(14500ms))
+        << row.sent.count() << " " << row.term;
+  }
 }
 
 TEST(Takeover, ARevocationJustBeforeTheEndWaitsForTheEnd) {

@@ -119,6 +119,7 @@ Result<bool> Server::write_configuration(const boost::json::object& cluster_post
   const auto& settings = impl_->settings;
   impl_->cluster = cluster_postgresql;
   impl_->configured = true;
+  if (auto released = release_timelines(); !released) return tl::unexpected(released.error());
   std::vector<std::string> warnings;
   const auto parameters =
       file_parameters(settings, cluster_postgresql, {as_standby, upstream}, warnings);
@@ -233,6 +234,42 @@ awaitable<Result<void>> Server::check_configuration() {
                                                after(kControlDataLimit + std::chrono::seconds(1)));
   if (!done) co_return fail(ErrorKind::retry, "the configuration was not read in time");
   co_return *done;
+}
+
+namespace {
+
+constexpr char kReserved[] = "reserved by pgsteady";
+constexpr Timeline kReservedLimit = 1000;
+
+}  // namespace
+
+Result<void> Server::reserve_timelines(Timeline own, Timeline newest) const {
+  if (own == 0 || newest <= own) return {};
+  if (newest - own > kReservedLimit) {
+    return fail(ErrorKind::refused,
+                fmt::format("timeline {} is said to exist, and this server is on {}", newest, own),
+                "look at the history key in etcd");
+  }
+  for (Timeline timeline = own + 1; timeline <= newest; ++timeline) {
+    const auto path = impl_->in_data("pg_wal/" + history_file_name(timeline));
+    if (!first_line(path).empty()) continue;
+    // A switch before everything that any server has replayed: nobody follows it.
+    auto written = write_file(path, fmt::format("{}\t0/1\t{}\n", own, kReserved), 0600);
+    if (!written) return written;
+  }
+  return {};
+}
+
+Result<void> Server::release_timelines() const {
+  std::error_code error;
+  for (std::filesystem::directory_iterator file(impl_->in_data("pg_wal"), error), end;
+       !error && file != end; file.increment(error)) {
+    const auto path = file->path().string();
+    if (!path.ends_with(".history") || !first_line(path).ends_with(kReserved)) continue;
+    auto removed = remove_file(path);
+    if (!removed) return tl::unexpected(removed.error());
+  }
+  return {};
 }
 
 Result<void> Server::write_promote_file() const {

@@ -69,6 +69,11 @@ class Server {
   awaitable<Result<void>> clear_data_directory(std::string why);
   // Copies that WAL to the same place, before a rewind changes the directory. Likewise.
   awaitable<Result<void>> keep_diverged_wal(std::string why);
+  // A promotion takes the first timeline after its own that has no history file here. Puts one
+  // there for each up to `newest`, of which this server may never have heard; it cannot be mistaken
+  // for a history to follow. release_timelines() removes them, as does write_configuration().
+  Result<void> reserve_timelines(Timeline own, Timeline newest) const;
+  Result<void> release_timelines() const;
   // Triggers promotion: writes the promote file. The caller then sends SIGUSR1 to the postmaster,
   // and repeats both while the server stays in recovery.
   Result<void> write_promote_file() const;

@@ -286,10 +286,13 @@ TEST_F(LiveServerTest, StandbyPromotesAndTheOldPrimaryRewinds) {
 
   // What only the old primary has, before it dies a hard death.
   ASSERT_TRUE(first.sql(superuser, "INSERT INTO t VALUES (2)"));
+  // Somewhere there is a timeline 2 already.
+  ASSERT_TRUE(second.server.reserve_timelines(1, 2));
   ASSERT_TRUE(second.server.write_promote_file());
   kill(second.pid, SIGUSR1);
   auto promoted = second.wait_for(is_primary);
-  EXPECT_EQ(promoted.timeline, 2u);
+  EXPECT_EQ(promoted.timeline, 3u);
+  ASSERT_TRUE(second.server.release_timelines());
   EXPECT_FALSE(promoted.standby_signal);
   promoted = second.measure();
   ASSERT_EQ(promoted.history.size(), 1u);
@@ -301,13 +304,13 @@ TEST_F(LiveServerTest, StandbyPromotesAndTheOldPrimaryRewinds) {
   ASSERT_TRUE(run(second.loop, second.server.checkpoint(60s)));
   const auto seen = run(first.loop, first.server.control_timeline_of(second.upstream(), 20s));
   ASSERT_TRUE(seen) << seen.error().message;
-  EXPECT_EQ(*seen, 2u);
+  EXPECT_EQ(*seen, 3u);
   ASSERT_TRUE(run(second.loop, second.server.sync_slots({"n1"}, 20s)));
   first.do_command(first.server.rewind_command(second.upstream()));
   ASSERT_TRUE(first.server.write_configuration(kCluster, true, second.upstream()));
   first.start();
   auto follower = first.wait_for(is_streaming);
-  EXPECT_EQ(follower.timeline, 2u);
+  EXPECT_EQ(follower.timeline, 3u);
   auto rows = first.sql(superuser, "SELECT count(*) FROM t");
   ASSERT_TRUE(rows) << rows.error().message;
   EXPECT_EQ(rows->front().text(0, 0), "1");
@@ -321,7 +324,7 @@ TEST_F(LiveServerTest, StandbyPromotesAndTheOldPrimaryRewinds) {
   EXPECT_EQ(stopped.history[0].end, promoted.history[0].end);
   first.start();
   follower = first.wait_for(is_up);
-  EXPECT_EQ(follower.timeline, 2u);
+  EXPECT_EQ(follower.timeline, 3u);
   EXPECT_EQ(follower.history.size(), 1u);
 }
 
