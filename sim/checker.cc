@@ -1,0 +1,159 @@
+#include "sim/checker.h"
+
+#include <algorithm>
+
+#include "sim/cluster.h"
+
+namespace pgsteady::sim {
+namespace {
+
+constexpr Duration kBeforeLoss = seconds(30);  // a fault may show only after it has gone
+
+}  // namespace
+
+// I: at most one node can acknowledge, at any instant of true time.
+void Checker::writability_changed(Place) {
+  std::vector<Place> writable;
+  bool outside = false;
+  for (Place place = 0; place < cluster_.nodes(); ++place) {
+    if (!cluster_.host(place).server().can_acknowledge()) continue;
+    writable.push_back(place);
+    outside = outside || cluster_.host(place).outside_assumptions();
+  }
+  if (writable.size() < 2) return;
+  if (outside) return cluster_.world.reached("two primaries outside the assumptions");
+  cluster_.world.violation(fmt::format("{} and {} can both acknowledge writes",
+                                       cluster_.host(writable[0]).name(),
+                                       cluster_.host(writable[1]).name()));
+}
+
+// Whoever gets the lock, the server of everybody else is fenced by then.
+void Checker::check_grant(const MemberName& name) {
+  for (Place place = 0; place < cluster_.nodes(); ++place) {
+    auto& host = cluster_.host(place);
+    if (host.name() == name || !host.server().could_acknowledge()) continue;
+    if (host.outside_assumptions()) {
+      cluster_.world.reached("a lock was granted beside a host that stood still");
+      continue;
+    }
+    cluster_.world.violation(
+        fmt::format("{} is granted the lock while {} is not fenced", name, host.name()));
+  }
+  grants_.push_back(cluster_.world.now());
+}
+
+void Checker::committing(Place, const Txn& txn) {
+  for (const auto& operation : txn.operations) {
+    if (operation.key != "leader" || operation.what != Operation::What::put) continue;
+    const auto* before = cluster_.etcd.find("leader");
+    cluster_.world.trace("etcd", "the leader key goes to {}{}", operation.value,
+                         before ? ", from " + before->value : "");
+    if (before && before->value != operation.value) {
+      cluster_.world.reached("a lease was taken before etcd deleted the key");
+    }
+    check_grant(operation.value);
+  }
+}
+
+void Checker::acknowledged(Place place, const WalPoint& commit) {
+  auto& host = cluster_.host(place);
+  bool outside = host.outside_assumptions();
+  const auto* guardian = host.guardian();
+  bool armed = guardian && guardian->armed() && host.now() < guardian->deadline();
+  if (!armed && !outside) {
+    cluster_.world.violation(host.name() + " acknowledged a write without a deadline ahead");
+  }
+  auto now = cluster_.world.now();
+  end_of_outage(now);
+  acknowledgements_.push_back({now, place, commit, outside});
+}
+
+void Checker::end_of_outage(Moment now) {
+  if (last_write_ != Moment{}) longest_outage_ = std::max(longest_outage_, now - last_write_);
+  last_write_ = now;
+}
+
+void Checker::decided(Place place, const core::State& before, const core::Observation& seen,
+                      const core::Decision& decision) {
+  auto& world = cluster_.world;
+  const auto& takeover = decision.state.takeover;
+  if (takeover.wants_read() && seen.dcs.term > 0 && !takeover.gone() && !seen.polls.empty() &&
+      seen.polls.back().term < cluster_.etcd.term()) {
+    world.reached("polls of a deposed etcd leader were not believed");
+  }
+  for (const auto& action : decision.actions) {
+    bool rebuilds =
+        std::holds_alternative<core::Clone>(action) || std::holds_alternative<core::Rewind>(action);
+    if (rebuilds && (before.lock || seen.guard.armed.valid())) {
+      world.violation(cluster_.host(place).name() + " rebuilds its directory while it leads");
+    }
+  }
+}
+
+void Checker::promotes(Place place) {
+  auto& host = cluster_.host(place);
+  const auto& tree = cluster_.tree;
+  auto mine = host.disk().wal;
+  auto figure = std::pair(tree.timeline(mine.branch), mine.end);
+  // Nodes that could have answered its questions all the time, and are ahead.
+  for (Place other = 0; other < cluster_.nodes(); ++other) {
+    auto& peer = cluster_.host(other);
+    if (other == place || !peer.was_well(seconds(5)) || !host.was_well(seconds(5))) continue;
+    if (!cluster_.network.was_whole(place, other, seconds(5))) continue;
+    auto theirs = peer.disk().wal;
+    if (theirs.branch < 0 || peer.disk().marker) continue;
+    if (std::pair(tree.timeline(theirs.branch), theirs.end) <= figure) continue;
+    cluster_.world.violation(fmt::format("{} promotes at {} although {} has WAL up to {}",
+                                         host.name(), mine.end.text(), peer.name(),
+                                         theirs.end.text()));
+  }
+}
+
+// Whatever only this node has is kept before it is thrown away.
+void Checker::directory_changes(Place place, const WalPoint& remains) {
+  const auto& disk = cluster_.host(place).disk();
+  const auto& tree = cluster_.tree;
+  if (disk.data != DataDirectory::valid || disk.wal.branch < 0) return;
+  if (tree.contains(remains, disk.wal)) return;
+  for (const auto& kept : disk.kept) {
+    if (tree.contains(kept, disk.wal)) {
+      return cluster_.world.reached("diverged WAL was kept");
+    }
+  }
+  for (Place other = 0; other < cluster_.nodes(); ++other) {
+    if (other != place && tree.contains(cluster_.host(other).disk().wal, disk.wal)) return;
+  }
+  cluster_.world.violation(cluster_.host(place).name() +
+                           " throws WAL away that nobody else has and that was not kept");
+}
+
+void Checker::may_lose(Moment end) {
+  lossy_.push_back({cluster_.world.now(), end});
+}
+
+// Lost at the first grant after it; a fault that may lose must have been there.
+bool Checker::excused(const Acknowledged& lost) const {
+  if (lost.outside) return true;
+  auto grant = std::find_if(grants_.begin(), grants_.end(),
+                            [&](Moment grant_at) { return grant_at > lost.at; });
+  auto until = grant == grants_.end() ? Moment::max() : *grant;
+  return std::any_of(lossy_.begin(), lossy_.end(), [&](const Span& span) {
+    return span.from <= until && span.to + kBeforeLoss >= lost.at;
+  });
+}
+
+void Checker::check_lost(Place primary) {
+  const auto& wal = cluster_.host(primary).disk().wal;
+  for (const auto& acknowledged : acknowledgements_) {
+    if (cluster_.tree.contains(wal, acknowledged.commit)) continue;
+    ++lost_;
+    if (excused(acknowledged)) continue;
+    cluster_.world.violation(fmt::format(
+        "the commit at {} on timeline {}, acknowledged by {} at {:.3f} s, is lost",
+        acknowledged.commit.end.text(), cluster_.tree.timeline(acknowledged.commit.branch),
+        cluster_.host(acknowledged.place).name(), in_seconds(acknowledged.at)));
+    return;
+  }
+}
+
+}  // namespace pgsteady::sim

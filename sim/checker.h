@@ -1,0 +1,66 @@
+// Looks at the whole world, which no node can, and says when an invariant of docs/safety.md does
+// not hold.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/decide.h"
+#include "sim/etcd.h"
+#include "sim/wal.h"
+
+namespace pgsteady::sim {
+
+class Cluster;
+
+class Checker {
+ public:
+  explicit Checker(Cluster& cluster) : cluster_(cluster) {}
+
+  // --- what happens, told by those to whom it happens --------------------------------------------
+  void writability_changed(Place place);
+  void committing(Place from, const Txn& txn);  // etcd is about to carry it out
+  void acknowledged(Place place, const WalPoint& commit);
+  void decided(Place place, const core::State& before, const core::Observation& seen,
+               const core::Decision& decision);
+  void promotes(Place place);
+  // The data directory of a node is about to keep only `remains` of its WAL.
+  void directory_changes(Place place, const WalPoint& remains);
+
+  // A fault has begun under which the last asynchronous commits of a primary may be lost: until
+  // now, and for a while after `end`.
+  void may_lose(Moment end);
+
+  // --- at the end --------------------------------------------------------------------------------
+  void check_lost(Place primary);
+  std::size_t acknowledgements() const { return acknowledgements_.size(); }
+  std::size_t lost() const { return lost_; }
+  std::size_t grants() const { return grants_.size(); }
+  Duration longest_outage() const { return longest_outage_; }
+  void end_of_outage(Moment now);
+
+ private:
+  struct Acknowledged {
+    Moment at;
+    Place place;
+    WalPoint commit;
+    bool outside;
+  };
+  struct Span {
+    Moment from, to;
+  };
+
+  bool excused(const Acknowledged& lost) const;
+  void check_grant(const MemberName& name);
+
+  Cluster& cluster_;
+  std::vector<Acknowledged> acknowledgements_;
+  std::vector<Span> lossy_;
+  std::vector<Moment> grants_;
+  std::size_t lost_ = 0;
+  Moment last_write_{};
+  Duration longest_outage_{};
+};
+
+}  // namespace pgsteady::sim

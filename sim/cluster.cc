@@ -1,0 +1,116 @@
+#include "sim/cluster.h"
+
+#include <boost/json/serialize.hpp>
+
+#include "sim/agent.h"
+
+namespace pgsteady::sim {
+
+Cluster::Cluster(World& world_, Settings settings_)
+    : world(world_),
+      settings(settings_),
+      network(world, settings.nodes + kEtcdMembers),
+      etcd(world, network, settings.nodes),
+      checker(*this),
+      rng_(world.rng().fork()) {
+  for (Place place = 0; place < settings.nodes; ++place) {
+    hosts_.push_back(std::make_unique<Host>(*this, place));
+  }
+  etcd.before_commit = [this](Place from, const Txn& txn) { checker.committing(from, txn); };
+}
+
+Cluster::~Cluster() = default;
+
+Place Cluster::place_of(const MemberName& name) const {
+  for (const auto& host : hosts_) {
+    if (host->name() == name) return host->place();
+  }
+  return -1;
+}
+
+std::string config_json(const Settings& settings) {
+  boost::json::object config{{"ttl", settings.ttl_seconds},
+                             {"loop_wait", settings.loop_wait_ms / 1000.0},
+                             {"maximum_lag_on_failover", settings.maximum_lag_bytes}};
+  if (settings.check_timeline) config["check_timeline"] = true;
+  return boost::json::serialize(config);
+}
+
+void Cluster::start() {
+  for (auto& host : hosts_) {
+    world.after(rng_.between(milliseconds(0), milliseconds(400)), nullptr,
+                [host = host.get()] { host->power_on(); });
+  }
+  client_turn();
+}
+
+// Beside every server sits a client that commits whenever it is let.
+void Cluster::client_turn() {
+  if (writes_) {
+    for (auto& host : hosts_) {
+      if (host->disk().hangs > 0) host->server().commit_in_vain();
+      if (!host->server().can_acknowledge()) continue;
+      auto commit = host->server().commit();
+      world.mix(commit.end.value);
+      checker.acknowledged(host->place(), commit);
+    }
+  }
+  auto pause = settings.client_pause;
+  world.after(rng_.between(pause / 4, pause * 7 / 4), nullptr, [this] { client_turn(); });
+}
+
+Place Cluster::primary() {
+  Place found = -1;
+  for (auto& host : hosts_) {
+    if (!host->server().can_acknowledge()) continue;
+    if (found >= 0) return -1;
+    found = host->place();
+  }
+  return found;
+}
+
+bool Cluster::converged() {
+  auto leader = primary();
+  const auto* key = etcd.find("leader");
+  if (leader < 0 || !key || key->value != host(leader).name()) return false;
+  const auto& wal = host(leader).disk().wal;
+  for (auto& each : hosts_) {
+    if (each->place() == leader) continue;
+    auto& server = each->server();
+    if (!server.running() || !server.in_recovery() || !server.streams()) return false;
+    bool behind = !tree.contains(wal, server.wal()) || wal.end - server.wal().end > 4096;
+    if (behind || server.wal().branch != wal.branch) return false;
+  }
+  return true;
+}
+
+bool Cluster::has_copy_beside(Place place) {
+  for (auto& each : hosts_) {
+    bool whole = each->on() && each->server().running() && !each->disk().marker;
+    if (each->place() != place && whole) return true;
+  }
+  return false;
+}
+
+std::string Cluster::picture() {
+  std::string out;
+  const auto* key = etcd.find("leader");
+  out += fmt::format("leader key: {}; etcd {}", key ? key->value : "none",
+                     etcd.available() ? "has a leader" : "has no leader");
+  for (auto& each : hosts_) {
+    const auto& disk = each->disk();
+    auto& server = each->server();
+    auto timeline = disk.wal.branch < 0 ? 0 : tree.timeline(disk.wal.branch);
+    out += fmt::format("; {}: {}{}{}, timeline {} at {}, {}{}", each->name(),
+                       !each->on() ? "off " : "",
+                       !server.postmaster_alive() ? "no server"
+                       : server.in_recovery()     ? "standby"
+                                                  : "primary",
+                       server.running() ? "" : " (not up)", timeline, disk.wal.end.text(),
+                       server.streams() ? "streaming" : "not streaming",
+                       disk.marker ? ", marker " + *disk.marker : "");
+  }
+  return out;
+}
+
+}  // namespace pgsteady::sim

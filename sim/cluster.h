@@ -1,0 +1,62 @@
+// The whole simulated cluster: world, network, etcd, hosts, a client that never stops writing, and
+// the checkers that look at all of it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/checker.h"
+#include "sim/etcd.h"
+#include "sim/host.h"
+#include "sim/mutation.h"
+
+namespace pgsteady::sim {
+
+struct Settings {
+  int nodes = 3;
+  int ttl_seconds = 5;
+  int loop_wait_ms = 1000;
+  bool check_timeline = false;
+  std::int64_t maximum_lag_bytes = 1 << 20;
+  Duration client_pause = milliseconds(250);  // between two commits, on the average
+  const Mutation* mutation = nullptr;
+};
+
+// The `config` key that these settings make.
+std::string config_json(const Settings& settings);
+
+class Cluster {
+ public:
+  Cluster(World& world, Settings settings);
+  ~Cluster();
+
+  World& world;
+  const Settings settings;
+  Network network;
+  Etcd etcd;
+  WalTree tree;
+  Checker checker;
+
+  int nodes() const { return settings.nodes; }
+  Host& host(Place place) { return *hosts_[static_cast<std::size_t>(place)]; }
+  Place place_of(const MemberName& name) const;  // -1: nobody
+
+  void start();  // power on, client on
+  void set_client(bool writes) { writes_ = writes; }
+
+  // One primary that holds the key, and every node that is on streams from it, up to its end.
+  bool converged();
+  bool has_copy_beside(Place place);  // another node runs on whole data
+  std::string picture();              // who is what, for a failure's report
+  Place primary();                    // the only node that acknowledges; -1: none
+
+ private:
+  void client_turn();
+
+  Rng rng_;
+  std::vector<std::unique_ptr<Host>> hosts_;
+  bool writes_ = true;
+};
+
+}  // namespace pgsteady::sim

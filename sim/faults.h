@@ -1,0 +1,69 @@
+// Carries the steps of a plan out: what can be done to nodes, network, etcd, disks and clocks, and
+// undone again. faults.cc has the table of verbs.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sim/plan.h"
+
+namespace pgsteady::sim {
+
+// Who a verb's arguments are, which decides what random plans give it.
+enum class Target {
+  none,
+  node,
+  node_and_ms,      // a node and a duration in milliseconds
+  node_and_number,  // a node and a clock drift in ppm
+  pair,             // two of: nodes, "etcd"
+  pair_and_number,
+  etcd_member,
+  number,
+  key,
+};
+
+struct Verb {
+  const char* name;
+  Target target;
+  int weight;       // how often random plans draw it; 0: scenarios only
+  bool gentle;      // loses no acknowledged commit
+  int shortest_ms;  // how long it lasts in random plans; 0: it is over at once
+  int longest_ms;
+};
+
+const std::vector<Verb>& verbs();
+const Verb* find_verb(std::string_view name);
+
+class Operator {
+ public:
+  explicit Operator(Cluster& cluster) : cluster_(cluster) {}
+
+  // Begins the step now and ends it when its time is over. An unknown verb is a violation: the
+  // plan is wrong.
+  void carry_out(const Step& step);
+  void heal();  // ends everything that still lasts, and switches every node on
+
+ private:
+  using Undo = std::function<void()>;
+
+  Undo begin(const Step& step);
+  Undo begin_on_host(const Step& step, Host& host);
+  Undo begin_trouble(const Step& step, Host& host);
+  Undo begin_on_network(const Step& step);
+  Undo begin_on_etcd(const Step& step);
+  Place place(const std::string& word);  // -1: nobody
+  std::vector<Place> places(const std::string& word);
+  void end(std::size_t index);
+
+  Cluster& cluster_;
+  std::vector<Undo> lasting_;
+  struct Snapshot {
+    Place place;
+    Disk disk;
+  };
+  std::vector<Snapshot> snapshots_;
+};
+
+}  // namespace pgsteady::sim

@@ -1,0 +1,47 @@
+// A way to break the rules under test, so that the campaign can show that it notices. Each hook
+// changes what goes into core or lease, or what comes out of them, at the simulator's border; an
+// empty one changes nothing. What a border cannot express is a variant compiled into the rules
+// themselves.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "core/decide.h"
+#include "lease/guardian.h"
+
+namespace pgsteady::sim {
+
+struct Mutation {
+  std::string name;
+
+  // decide(): its input, and what came of it. `decided` may replace actions and state.
+  std::function<void(core::Observation& seen, core::State& state)> before_decide;
+  std::function<void(const core::Observation& seen, const core::State& before,
+                     core::Decision& decided)>
+      after_decide;
+  // One action on its way to being carried out; false: it is left out.
+  std::function<bool(core::Action& action)> before_action;
+
+  // Renewal: the send time that a KeepAlive is booked with, given when it was sent and when (if)
+  // its answer came; what a check of the key found; the term that an answer carries.
+  std::function<void(lease::KeyCheck& found, std::uint64_t& term, const lease::Epoch& held)>
+      before_check_answered;
+  std::function<void(std::int64_t& ttl_seconds, std::uint64_t& term)> before_keepalive_answered;
+  // The deadline as it goes to the guardian.
+  std::function<void(lease::Instant& deadline, lease::Instant now, lease::Duration ttl)>
+      before_extend;
+
+  // Takeover: a poll of the remaining time.
+  std::function<void(lease::LeasePoll& poll)> before_polled;
+
+  // Guardian: what the agent asks for (false: not handed in), and what it wants done (false: not
+  // carried out).
+  std::function<bool(lease::Request& request)> before_asked;
+  std::function<bool(lease::Action& action)> before_guardian_action;
+
+  // Agent: whether diverged WAL is kept before the directory is changed.
+  bool keeps_diverged_wal = true;
+};
+
+}  // namespace pgsteady::sim

@@ -1,0 +1,288 @@
+#include "sim/postgres.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace pgsteady::sim {
+namespace {
+
+constexpr std::uint64_t kCheckpointRecord = 120;
+constexpr Duration kLookAgain = milliseconds(20);
+
+}  // namespace
+
+Postgres::Postgres(Surroundings around)
+    : around_(std::move(around)),
+      rng_(around_.world.rng().fork()),
+      next_connection_(1 + (std::uint64_t(around_.place) << 32)) {}
+
+bool Postgres::can_acknowledge() const {
+  if (!actor_.runs() || !backends_ || recovery_ || around_.disk.hangs > 0) return false;
+  return phase_ == Phase::running;
+}
+
+bool Postgres::serves_replication() const {
+  return actor_.runs() && postmaster_ && (phase_ == Phase::running || phase_ == Phase::stopping);
+}
+
+// --- starting ----------------------------------------------------------------------------------
+
+void Postgres::start() {
+  actor_.begin();
+  phase_ = Phase::starting;
+  postmaster_ = true;
+  backends_ = promoting_ = consistent_ = was_running_ = false;
+  receiver_ = {};
+  senders_.clear();
+  ++starts_;
+  reserved_ = 0;
+  auto& disk = around_.disk;
+  recovery_ = disk.standby_signal;
+  upstream_ = disk.upstream;
+  bool clean = disk.control.cleanly_shut_down();
+  auto takes = rng_.between(milliseconds(60), clean ? milliseconds(150) : milliseconds(600));
+  around_.world.after(takes + troubles_.recovery, &actor_, [this] { started(); });
+}
+
+// Its recovery of local WAL has ended.
+void Postgres::started() {
+  auto& disk = around_.disk;
+  if (disk.hangs > 0) return around_.world.after(milliseconds(200), &actor_, [this] { started(); });
+  if (disk.data != DataDirectory::valid || troubles_.breaks_start) {
+    around_.world.trace(around_.name, "PostgreSQL does not start");
+    return ended();
+  }
+  if (disk.torn) {
+    around_.world.violation(around_.name + " started from a directory that is not whole");
+    return;
+  }
+  if (!recovery_ && disk.inconsistent) {
+    around_.world.violation(around_.name + " started a rewound directory as a primary");
+    return;
+  }
+  disk.control.state = recovery_ ? "in archive recovery" : "in production";
+  if (!recovery_) disk.control.timeline = around_.tree.timeline(disk.wal.branch);
+  if (recovery_) receive_from(upstream_);
+  if (!disk.inconsistent) become_running();
+}
+
+void Postgres::become_running() {
+  phase_ = Phase::running;
+  consistent_ = was_running_ = true;
+  backends_ = true;
+  around_.disk.inconsistent = false;
+  const auto& wal = around_.disk.wal;
+  around_.world.trace(around_.name, "PostgreSQL runs as a {} at {} on timeline {}",
+                      recovery_ ? "standby" : "primary", wal.end.text(),
+                      around_.tree.timeline(wal.branch));
+  around_.changed();
+}
+
+// --- stopping ----------------------------------------------------------------------------------
+
+void Postgres::stop_fast() {
+  if (!postmaster_ || phase_ == Phase::none || phase_ == Phase::stopping) return;
+  bool checkpoint = phase_ == Phase::running;
+  phase_ = Phase::stopping;
+  backends_ = false;
+  drop_receiver();
+  around_.changed();
+  auto takes = rng_.between(milliseconds(10), milliseconds(120)) + troubles_.shutdown;
+  around_.world.after(takes, &actor_,
+                      [this, checkpoint] { checkpoint ? shutdown_checkpoint() : ended(); });
+}
+
+void Postgres::shutdown_checkpoint() {
+  auto& disk = around_.disk;
+  if (disk.hangs > 0) {
+    return around_.world.after(milliseconds(100), &actor_, [this] { shutdown_checkpoint(); });
+  }
+  disk.control.timeline = around_.tree.timeline(disk.wal.branch);
+  if (recovery_) {
+    disk.control.state = "shut down in recovery";
+    disk.control.min_recovery = disk.wal.end;
+    return ended();
+  }
+  disk.control.checkpoint = disk.wal.end;
+  disk.control.state = "shut down";
+  append(kCheckpointRecord);
+  finish_stop();
+}
+
+// Walsenders end when their standbys have flushed everything.
+void Postgres::finish_stop() {
+  bool waits = std::any_of(senders_.begin(), senders_.end(), [this](const Sender& sender) {
+    return sender.flushed < around_.disk.wal.end;
+  });
+  if (!waits) return ended();
+  around_.world.after(kLookAgain, &actor_, [this] { finish_stop(); });
+}
+
+void Postgres::stop_immediate() {
+  if (!postmaster_ || phase_ == Phase::none) return;
+  phase_ = Phase::stopping;
+  backends_ = false;
+  around_.changed();
+  around_.world.after(milliseconds(15), &actor_, [this] { ended(); });
+}
+
+// The postmaster has ended by itself, and all its children before it.
+void Postgres::ended() {
+  drop_senders();
+  drop_receiver();
+  actor_.end();
+  phase_ = Phase::none;
+  postmaster_ = backends_ = false;
+  gone_at_ = around_.world.now();
+  around_.world.trace(around_.name, "PostgreSQL ended at {}: {}", around_.disk.wal.end.text(),
+                      around_.disk.control.state);
+  around_.changed();
+  around_.exited();
+}
+
+std::size_t Postgres::kill() {
+  auto& world = around_.world;
+  bool any = postmaster_ || actor_.alive();
+  if (any) {
+    bool told = postmaster_;
+    end_backends();
+    auto takes = rng_.between(milliseconds(1), milliseconds(30)) + troubles_.reaping;
+    gone_at_ = world.now() + takes;
+    auto report = [this, start = starts_] {
+      if (start == starts_) around_.exited();
+    };
+    if (told) world.at(gone_at_, nullptr, report);
+  }
+  bool stuck = around_.disk.hangs > 0 && was_running_;  // in the middle of a write
+  if (stuck) world.reached("what was killed hung in a write");
+  return world.now() < gone_at_ || stuck ? 1 : 0;
+}
+
+void Postgres::end_backends() {
+  drop_senders();
+  actor_.end();
+  phase_ = Phase::none;
+  postmaster_ = backends_ = false;
+  receiver_ = {};
+  around_.changed();
+}
+
+// Backends that are busy go on; each notices when it next waits.
+void Postgres::kill_postmaster() {
+  if (!postmaster_ || phase_ == Phase::none) return;
+  around_.world.trace(around_.name, "the postmaster is killed alone");
+  if (phase_ != Phase::running) {
+    end_backends();
+  } else {
+    postmaster_ = false;
+    around_.world.after(rng_.between(milliseconds(1), milliseconds(2000)), &actor_,
+                        [this] { end_backends(); });
+  }
+  around_.exited();
+}
+
+void Postgres::power_off() {
+  ++starts_;
+  actor_.end();
+  phase_ = Phase::none;
+  postmaster_ = backends_ = false;
+  receiver_ = {};
+  senders_.clear();  // nobody is told
+  gone_at_ = around_.world.now();
+  around_.changed();
+}
+
+// --- working -----------------------------------------------------------------------------------
+
+void Postgres::append(std::uint64_t bytes) {
+  around_.disk.wal.end.value += bytes;
+  ship();
+}
+
+WalPoint Postgres::commit() {
+  append(static_cast<std::uint64_t>(rng_.between(60, 900)));
+  return around_.disk.wal;
+}
+
+bool Postgres::checkpoint() {
+  auto& disk = around_.disk;
+  if (phase_ != Phase::running || recovery_ || disk.hangs > 0) return false;
+  disk.control.timeline = around_.tree.timeline(disk.wal.branch);
+  disk.control.checkpoint = disk.wal.end;
+  append(kCheckpointRecord);
+  return true;
+}
+
+void Postgres::promote_signal() {
+  if (phase_ != Phase::running || !recovery_ || promoting_) return;
+  if (rng_.one_in(8)) {
+    around_.world.reached("a promotion was overheard");
+    return;
+  }
+  begin_promotion();
+}
+
+void Postgres::begin_promotion() {
+  promoting_ = true;
+  drop_receiver();
+  auto takes = rng_.between(milliseconds(10), milliseconds(120)) + troubles_.promotion;
+  around_.world.after(takes, &actor_, [this] { promoted(); });
+}
+
+void Postgres::promoted() {
+  auto& disk = around_.disk;
+  if (disk.hangs > 0)
+    return around_.world.after(milliseconds(100), &actor_, [this] { promoted(); });
+  auto newest = std::max(disk.newest_timeline, around_.tree.timeline(disk.wal.branch));
+  if (reserved_ > newest) around_.world.reached("a timeline was passed over");
+  auto timeline = std::max(newest, reserved_) + 1;
+  disk.wal = around_.tree.fork(disk.wal, timeline);
+  disk.newest_timeline = timeline;
+  disk.standby_signal = false;
+  disk.upstream.reset();
+  upstream_.reset();
+  disk.control.state = "in production";
+  recovery_ = promoting_ = false;
+  around_.world.trace(around_.name, "PostgreSQL is promoted to timeline {} at {}", timeline,
+                      disk.wal.end.text());
+  append(kCheckpointRecord);
+  drop_senders();  // its own standbys have to follow to the new timeline
+  around_.world.after(seconds(4) + troubles_.shutdown, &actor_, [this] { checkpoint(); });
+  around_.changed();
+}
+
+void Postgres::measure(LocalServer& out) const {
+  const auto& disk = around_.disk;
+  out.state = phase_ == Phase::starting ? ServerState::starting : ServerState::running;
+  if (phase_ != Phase::starting && (!actor_.runs() || (disk.hangs > 0 && !recovery_))) {
+    // Reads of what is in memory still work when the disk hangs; a stopped process answers nothing.
+    if (!actor_.runs()) out.state = ServerState::hung;
+  }
+  if (phase_ == Phase::stopping) out.state = ServerState::starting;
+  if (out.state != ServerState::running) return;
+  out.in_recovery = recovery_;
+  out.timeline = around_.tree.timeline(disk.wal.branch);
+  out.history = around_.tree.history(disk.wal.branch);
+  out.system_id = around_.tree.system(disk.wal.branch);
+  out.control = disk.control;
+  out.version = 150018;
+  if (recovery_) {
+    out.receive_lsn = receiver_.any ? disk.wal.end : Lsn{};
+    out.replay_lsn = disk.wal.end;
+    out.receiver_state = receiver_.streaming ? "streaming" : "";
+  } else {
+    out.write_lsn = out.insert_lsn = out.flush_lsn = disk.wal.end;
+    if (unflushed_ && disk.hangs > 0) out.insert_lsn.value += 100;
+  }
+  if (upstream_) out.upstream = "10.0.0." + std::to_string(*upstream_ + 1) + ":5432";
+  for (const auto& sender : senders_) {
+    ReplicationRow row;
+    row.user = "replicator";
+    row.application_name = around_.name_of(sender.to);
+    row.state = "streaming";
+    row.flush_lsn = sender.flushed;
+    out.replication.push_back(row);
+  }
+}
+
+}  // namespace pgsteady::sim

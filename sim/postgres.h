@@ -1,0 +1,162 @@
+// A simulated PostgreSQL server and its data directory. It promotes, follows, crashes and recovers;
+// what it acknowledges and what it streams is true to a tree of WAL branches, so that whatever is
+// lost or diverges can be told afterwards.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cluster/local_server.h"
+#include "lease/terms.h"
+#include "sim/clock.h"
+#include "sim/network.h"
+#include "sim/wal.h"
+
+namespace pgsteady::sim {
+
+// What lies on a node's disk; survives everything but a wipe.
+struct Disk {
+  DataDirectory data = DataDirectory::empty;
+  ControlFile control;
+  WalPoint wal;                  // everything up to here is flushed
+  Timeline newest_timeline = 1;  // of the history files that lie there
+  bool standby_signal = false;
+  std::optional<Place> upstream;  // primary_conninfo
+  bool inconsistent = false;      // until WAL up to control.min_recovery is replayed
+  bool torn = false;              // a rewind or clone broke off in the middle
+
+  // Beside the data directory:
+  std::optional<std::string> marker;
+  std::optional<lease::Epoch> epoch;
+  std::vector<WalPoint> kept;  // diverged WAL
+  std::vector<WallTime> reclones;
+
+  int hangs = 0;  // faults under which every write waits for ever
+};
+
+// Figures that faults change.
+struct ServerTroubles {
+  Duration recovery{};   // added to a start
+  Duration shutdown{};   // added to a stop
+  Duration reaping{};    // how long what was killed takes to be gone
+  Duration promotion{};  // a stall
+  bool breaks_rewind = false;
+  bool breaks_start = false;
+};
+
+class Postgres {
+ public:
+  struct Surroundings {
+    World& world;
+    Network& network;
+    WalTree& tree;
+    Place place;
+    std::string name;
+    Disk& disk;
+    // Another node's server; nullptr when there is none of that place.
+    std::function<Postgres*(Place)> server;
+    std::function<MemberName(Place)> name_of;
+    std::function<void()> exited;   // the postmaster has ended
+    std::function<void()> changed;  // can_acknowledge() may have changed
+  };
+  explicit Postgres(Surroundings around);
+
+  Actor& actor() { return actor_; }
+  ServerTroubles& troubles() { return troubles_; }
+
+  // --- as the guardian does ----------------------------------------------------------------------
+  void start();
+  void stop_fast();
+  void stop_immediate();
+  void reload();  // SIGHUP: another upstream
+  // Its next promotion takes a later number.
+  void reserve_timelines(Timeline newest) { reserved_ = newest; }
+  void promote_signal();  // SIGUSR1 with the promote file in place
+  // SIGKILL to all of it; gives how many processes are not reaped yet.
+  std::size_t kill();
+  void kill_postmaster();  // alone: its backends go on until they notice
+  void power_off();        // all gone at once, no last words
+
+  // --- what it does ------------------------------------------------------------------------------
+  bool postmaster_alive() const { return phase_ != Phase::none && postmaster_; }
+  // A client's write would be acknowledged at this very moment.
+  bool can_acknowledge() const;
+  // It would be, once whatever holds the server up is over: it is not fenced.
+  bool could_acknowledge() const {
+    return actor_.alive() && backends_ && !recovery_ && phase_ == Phase::running;
+  }
+  // A commit that waits for a disk that hangs.
+  void commit_in_vain() { unflushed_ = actor_.runs() && backends_ && !recovery_; }
+  // Appends and flushes one commit.
+  WalPoint commit();
+  bool serves_replication() const;
+  bool running() const { return phase_ == Phase::running; }
+  bool in_recovery() const { return recovery_; }
+  bool streams() const { return receiver_.streaming; }
+  WalPoint wal() const { return around_.disk.wal; }
+  bool checkpoint();  // false: it cannot be done now
+  void measure(LocalServer& out) const;
+
+ private:
+  enum class Phase { none, starting, running, stopping };
+  struct Receiver {
+    bool streaming = false;
+    std::uint64_t number = 0;  // of the connection
+    bool any = false;          // received something since the start
+  };
+  struct Sender {
+    Place to = 0;
+    std::uint64_t number = 0;
+    Lsn sent, flushed;
+  };
+
+  void started();
+  void become_running();
+  void shutdown_checkpoint();
+  void finish_stop();
+  void ended();
+  void end_backends();
+  void append(std::uint64_t bytes);
+
+  // replication.cc
+  void receive_from(std::optional<Place> upstream);
+  void retry_receiving(Duration delay);
+  void try_to_receive();
+  bool accepts(const Disk& standby, const WalPoint& theirs) const;
+  void watch_connection(std::uint64_t number);
+  void ship();
+  void ship_to(Sender& sender);
+  void received(std::uint64_t number, WalPoint upto);
+  void confirmed(std::uint64_t number, Lsn flushed);
+  void drop_senders();
+  void drop_receiver();
+  void begin_promotion();
+  void promoted();
+
+  friend class Host;
+  Surroundings around_;
+  Rng rng_;
+  Actor actor_;
+  ServerTroubles troubles_;
+  Phase phase_ = Phase::none;
+  bool postmaster_ = false;
+  bool backends_ = false;  // some are alive that could acknowledge
+  bool recovery_ = false;
+  bool consistent_ = false;
+  bool promoting_ = false;
+  bool unflushed_ = false;
+  Timeline reserved_ = 0;
+  std::uint64_t starts_ = 0;  // so that a late report of an end is not taken for the next one's
+  Moment gone_at_{};          // when what was killed is reaped
+  std::optional<Place> upstream_;
+  Receiver receiver_;
+  std::vector<Sender> senders_;
+  std::uint64_t next_connection_;  // numbers are unique in the whole world
+  std::uint64_t retry_ = 0;
+  bool was_running_ = false;
+};
+
+}  // namespace pgsteady::sim

@@ -1,0 +1,25 @@
+// Paths that are taken rarely and have to be taken by some seed of a campaign: World::reached()
+// names them where they are taken.
+#pragma once
+
+namespace pgsteady::sim {
+
+inline constexpr const char* kRarePaths[] = {
+    "a deposed etcd leader answered",
+    "the answer to a transaction was lost",
+    "a lease was overdue when it was renewed",
+    "a transaction waited for an etcd leader",
+    "a lease was taken before etcd deleted the key",
+    "an agent took over from the guardian",
+    "what was killed hung in a write",
+    "a promotion was overheard",
+    "a rewind broke in the middle",
+    "diverged WAL was kept",
+    "a timeline was passed over",
+    "a replica was cloned anew by itself",
+    "polls of a deposed etcd leader were not believed",
+    "two primaries outside the assumptions",
+    "a lock was granted beside a host that stood still",
+};
+
+}  // namespace pgsteady::sim
