@@ -66,6 +66,10 @@ class Agent {
   bool act(const core::AskPeers& a);
   bool act(const core::AskForWal& a);
   bool act(const core::ProbeCommit& a);
+  bool act(const core::AskPromises&);
+  bool act(const core::SwitchFence&);
+  bool act(const core::Reload&);
+  bool act(const core::Reply&);
   bool act(const core::RunInitdb& a);
   bool act(const core::Clone& a);
   bool act(const core::Rewind& a);

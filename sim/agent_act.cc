@@ -29,8 +29,15 @@ const char* name_of(core::TxnKind kind) {
                                     "cancel_initialize",
                                     "status",
                                     "history",
+                                    "ask_failover",
+                                    "cancel_failover",
                                     "clear_failover",
-                                    "remove_stale_leader"};
+                                    "unfenced",
+                                    "config",
+                                    "remove_stale_leader",
+                                    "retake",
+                                    "failsafe",
+                                    "sync"};
   auto index = static_cast<std::size_t>(kind);
   return index < std::size(kNames) ? kNames[index] : "another";
 }
@@ -202,6 +209,23 @@ bool Agent::act(const core::AskForWal& a) {
     seen_.wal_answer = core::WalAnswer{asked_at, a.lsn, true};  // here WAL is kept for ever
     measure();
   });
+  return true;
+}
+
+// Nothing in this world asks for these: no failsafe mode, no pause, no operator's request.
+bool Agent::act(const core::AskPromises&) {
+  return true;
+}
+
+bool Agent::act(const core::SwitchFence&) {
+  return false;
+}
+
+bool Agent::act(const core::Reload&) {
+  return false;
+}
+
+bool Agent::act(const core::Reply&) {
   return true;
 }
 

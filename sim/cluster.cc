@@ -31,7 +31,8 @@ Place Cluster::place_of(const MemberName& name) const {
 std::string config_json(const Settings& settings) {
   boost::json::object config{{"ttl", settings.ttl_seconds},
                              {"loop_wait", settings.loop_wait_ms / 1000.0},
-                             {"maximum_lag_on_failover", settings.maximum_lag_bytes}};
+                             {"maximum_lag_on_failover", settings.maximum_lag_bytes},
+                             {"failsafe_mode", false}};  // this world's members promise nothing yet
   if (settings.check_timeline) config["check_timeline"] = true;
   return boost::json::serialize(config);
 }

@@ -127,7 +127,7 @@ bool wait_for_released_wal(Turn& turn) {
 bool wait_for_successor(Turn& turn) {
   const auto* wanted = preference(turn);
   if (!wanted || is_named(turn) || !turn.cluster().member(wanted->candidate)) return false;
-  auto until = over_at(turn) + kCandidateHeadStart;
+  auto until = free_at(turn) + kCandidateHeadStart;
   if (turn.now.boot >= until) return false;
   turn.wake_at(until);
   turn.say(fmt::format("waiting for {} to take over the lock", wanted->candidate));
