@@ -9,6 +9,10 @@
 
 namespace pgsteady::core {
 
+// The reason of a line of the history key whose timeline exists somewhere else only: the server that
+// wrote the key has nothing of it.
+constexpr char kPassedOver[] = "passed over";
+
 struct WalPosition {
   Timeline timeline = 0;
   std::optional<Lsn> began;  // where it left the timeline before it, if known

@@ -162,6 +162,17 @@ TEST(Follow, ARunningStandbyThatDivergedIsStopped) {
   EXPECT_FALSE(find<StopServer>(c.decide()));
 }
 
+// The leader made timeline 3 out of 1; what is on timeline 2 is not in its history, however short.
+TEST(Follow, ATimelineThatTheLeaderPassedOverIsNotItsHistory) {
+  auto c = Case().follows();
+  c.seen.server.timeline = 2;
+  c.seen.dcs.cluster.members[1].timeline = 3;
+  c.seen.dcs.cluster.history = {{1, Lsn{2000}, "", "", ""}, {2, Lsn{2000}, "passed over", "", ""}};
+  EXPECT_TRUE(find<StopServer>(c.decide()));
+  c.seen.dcs.cluster.history[1].reason = "no recovery target specified";
+  EXPECT_FALSE(find<StopServer>(c.decide()));
+}
+
 TEST(Follow, WithoutEtcdAStandbyKeepsRunningAndAStoppedServerServesReads) {
   auto c = Case().follows();
   c.seen.dcs.reachable = false;

@@ -1,4 +1,5 @@
 // Holding the lock: prove it, arm, serve, keep.
+#include "core/ancestry.h"
 #include "core/turn.h"
 
 namespace pgsteady::core {
@@ -82,7 +83,7 @@ std::vector<TimelineSwitch> without_gap(std::vector<TimelineSwitch> lines, Timel
   while (lines.back().timeline + 1 < own && lines.size() < 1000) {
     TimelineSwitch passed_over = lines.back();
     passed_over.timeline += 1;
-    passed_over.reason = "passed over";
+    passed_over.reason = kPassedOver;
     lines.push_back(passed_over);
   }
   return lines;
