@@ -24,9 +24,9 @@ std::string random_password() {
 }
 
 // The work tree may be unreadable to the server user.
-void copy_programs(const fs::path& to) {
+void copy_programs(const fs::path& from, const fs::path& to) {
   fs::create_directories(to);
-  for (const auto& entry : fs::directory_iterator(PGSTEADY_BINARY_DIR)) {
+  for (const auto& entry : fs::directory_iterator(from.empty() ? PGSTEADY_BINARY_DIR : from)) {
     auto name = entry.path().filename().string();
     if (!entry.is_regular_file() || name.rfind("pgsteady", 0) != 0) continue;
     fs::copy_file(entry.path(), to / name, fs::copy_options::overwrite_existing);
@@ -52,7 +52,7 @@ void Node::start() {
       manager_ == Manager::pgsteady
           ? std::vector<std::string>{bin_dir_ / "pgsteady", "run", yaml()}
           : std::vector<std::string>{"/usr/bin/python3", "-u", "/usr/bin/patroni", yaml()};
-  process_ = std::make_unique<Process>(argv, log());
+  process_ = std::make_unique<Process>(argv, log(), std::vector<std::string>{}, space_);
 }
 
 std::optional<int> Node::stop(Millis limit) {
@@ -103,9 +103,9 @@ void Node::kill_everything() {
 
 std::string Node::conninfo(const std::string& user, const std::string& password) const {
   return fmt::format(
-      "host=127.0.0.1 port={} user={} password={} dbname=postgres application_name=probe"
+      "host={} port={} user={} password={} dbname=postgres application_name=probe"
       " options='-c client_min_messages=warning'",
-      sql_port, user, password);
+      host, sql_port, user, password);
 }
 
 std::string Node::superuser() const {
@@ -119,7 +119,7 @@ std::string Node::role() const {
 }
 
 std::optional<HttpReply> Node::rest(const std::string& path) const {
-  return http_get(rest_port, path);
+  return http_get(host, rest_port, path);
 }
 
 std::string Node::rest(const std::string& method, const std::string& path,
@@ -138,7 +138,7 @@ Cluster::Cluster(const fs::path& dir, const Etcd& etcd, ClusterOptions options)
       options_(std::move(options)),
       passwords_{random_password(), random_password(), random_password(), random_password(),
                  random_password()} {
-  copy_programs(bin_dir_);
+  copy_programs(options_.programs, bin_dir_);
   for (int i = 0; i < options_.nodes; ++i) add_node();
 }
 
@@ -150,6 +150,10 @@ Node& Cluster::add_node() {
   auto node = std::make_unique<Node>();
   node->name = fmt::format("pg{}", nodes_.size() + 1);
   node->dir = dir_ / (options_.scope + "-" + node->name);
+  auto data = options_.data_dirs.find(node->name);
+  node->data_ = data == options_.data_dirs.end() ? node->dir / "data" : data->second;
+  node->host = options_.network ? options_.network->address(node->name) : "127.0.0.1";
+  node->space_ = options_.network ? options_.network->space(node->name) : -1;
   node->sql_port = free_port();
   node->rest_port = free_port();
   node->manager_ = options_.manager;
@@ -169,8 +173,8 @@ std::string Cluster::yaml_of(const Node& node) const {
       R"(scope: {scope}
 name: {name}
 restapi:
-  listen: 127.0.0.1:{rest}
-  connect_address: 127.0.0.1:{rest}
+  listen: {host}:{rest}
+  connect_address: {host}:{rest}
 etcd3:
   hosts:
 {hosts}bootstrap:
@@ -188,9 +192,9 @@ etcd3:
     app:
       password: {app}
 postgresql:
-  listen: 127.0.0.1:{sql}
-  connect_address: 127.0.0.1:{sql}
-  data_dir: {dir}/data
+  listen: {host}:{sql}
+  connect_address: {host}:{sql}
+  data_dir: {data}
   bin_dir: {bin}
   pgpass: {dir}/pgpass
   authentication:
@@ -205,15 +209,17 @@ postgresql:
     wal_log_hints: "on"
   pg_hba:
     - local all all scram-sha-256
-    - host replication replicator 127.0.0.1/32 scram-sha-256
-    - host all all 127.0.0.1/32 scram-sha-256
+    - host replication replicator {clients} scram-sha-256
+    - host all all {clients} scram-sha-256
 )",
-      fmt::arg("scope", options_.scope), fmt::arg("name", node.name),
+      fmt::arg("scope", options_.scope), fmt::arg("name", node.name), fmt::arg("host", node.host),
+      fmt::arg("clients", options_.network ? "all" : "127.0.0.1/32"),
       fmt::arg("rest", node.rest_port), fmt::arg("hosts", hosts), fmt::arg("dcs", dcs),
       fmt::arg("sql", node.sql_port), fmt::arg("dir", node.dir.string()),
-      fmt::arg("bin", kPostgresBin), fmt::arg("superuser", passwords_.superuser),
-      fmt::arg("replication", passwords_.replication), fmt::arg("rewind", passwords_.rewind),
-      fmt::arg("admin", passwords_.admin), fmt::arg("app", passwords_.app));
+      fmt::arg("data", node.data().string()), fmt::arg("bin", kPostgresBin),
+      fmt::arg("superuser", passwords_.superuser), fmt::arg("replication", passwords_.replication),
+      fmt::arg("rewind", passwords_.rewind), fmt::arg("admin", passwords_.admin),
+      fmt::arg("app", passwords_.app));
 }
 
 void Cluster::start_all() {
@@ -272,7 +278,7 @@ Node* Cluster::a_replica() {
 std::string Cluster::conninfo(const std::string& extra) const {
   std::string hosts, ports;
   for (const auto& node : nodes_) {
-    hosts += std::string(hosts.empty() ? "" : ",") + "127.0.0.1";
+    hosts += (hosts.empty() ? "" : ",") + node->host;
     ports += (ports.empty() ? "" : ",") + std::to_string(node->sql_port);
   }
   return fmt::format("host={} port={} user=postgres password={} dbname=postgres {}", hosts, ports,
@@ -287,7 +293,7 @@ std::optional<SqlClient::Rows> Cluster::sql(const std::string& text) {
 std::string Cluster::logs(int lines) const {
   std::string text;
   for (const auto& node : nodes_) {
-    text += fmt::format("---- {} (port {}) ----\n{}", node->name, node->sql_port,
+    text += fmt::format("---- {} ({}:{}) ----\n{}", node->name, node->host, node->sql_port,
                         tail(node->log(), lines));
   }
   return text;

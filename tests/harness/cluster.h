@@ -1,7 +1,9 @@
-// A cluster under test: nodes on loopback, each with its YAML, log and data directory. Also runs
-// Debian's Patroni from the same YAML, for the comparisons in bench/.
+// A cluster under test: nodes on loopback or on the hosts of a network that bear their names, each
+// with its YAML, log and data directory. Also runs Debian's Patroni from the same YAML, for the
+// comparisons in bench/.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +24,9 @@ struct ClusterOptions {
   std::string scope = "e2e";
   // "key: value" lines under bootstrap.dcs: ttl, loop_wait, ...
   std::vector<std::string> dcs = {"ttl: 5", "loop_wait: 1", "retry_timeout: 3"};
+  std::map<std::string, std::filesystem::path> data_dirs;  // by a node's name, else NODE/data
+  std::filesystem::path programs;    // the directory of the built programs, if not the default
+  const Network* network = nullptr;  // pg1, pg2, ..., and `client` for those who write
 };
 
 struct Passwords {
@@ -31,6 +36,7 @@ struct Passwords {
 class Node {
  public:
   std::string name;
+  std::string host;
   int sql_port = 0, rest_port = 0;
   std::filesystem::path dir;  // node.yml, node.log, data/
 
@@ -58,13 +64,14 @@ class Node {
 
   std::filesystem::path yaml() const { return dir / "node.yml"; }
   std::filesystem::path log() const { return dir / "node.log"; }
-  std::filesystem::path data() const { return dir / "data"; }
+  std::filesystem::path data() const { return data_; }
 
  private:
   friend class Cluster;
   Manager manager_ = Manager::pgsteady;
-  std::filesystem::path bin_dir_;
+  std::filesystem::path bin_dir_, data_;
   Passwords passwords_;
+  int space_ = -1;  // the network namespace it runs in
   std::unique_ptr<Process> process_;
 };
 

@@ -10,15 +10,17 @@
 namespace pgsteady::testing {
 namespace {
 
-std::string url(int port) {
-  return "http://127.0.0.1:" + std::to_string(port);
+std::string url(const std::string& host, int port) {
+  return "http://" + host + ":" + std::to_string(port);
 }
 
 }  // namespace
 
-Etcd::Etcd(const std::filesystem::path& dir, int members) : dir_(dir) {
+Etcd::Etcd(const std::filesystem::path& dir, int members, const Network* network) : dir_(dir) {
   for (int i = 0; i < members; ++i) {
-    members_.push_back({"etcd" + std::to_string(i), free_port(), free_port(), nullptr});
+    const auto name = "etcd" + std::to_string(i);
+    members_.push_back({name, network ? network->address(name) : "127.0.0.1", free_port(),
+                        free_port(), network ? network->space(name) : -1, nullptr});
   }
   start_all();
   if (!wait_healthy(Millis(30000)))
@@ -27,14 +29,14 @@ Etcd::Etcd(const std::filesystem::path& dir, int members) : dir_(dir) {
 
 std::vector<std::string> Etcd::endpoints() const {
   std::vector<std::string> result;
-  for (const auto& m : members_) result.push_back("127.0.0.1:" + std::to_string(m.client_port));
+  for (const auto& m : members_) result.push_back(m.host + ":" + std::to_string(m.client_port));
   return result;
 }
 
 std::string Etcd::initial_cluster() const {
   std::string text;
   for (const auto& m : members_) {
-    text += (text.empty() ? "" : ",") + m.name + "=" + url(m.peer_port);
+    text += (text.empty() ? "" : ",") + m.name + "=" + url(m.host, m.peer_port);
   }
   return text;
 }
@@ -52,13 +54,13 @@ void Etcd::start(int member) {
                                                                  "--data-dir",
                                                                  dir_ / m.name,
                                                                  "--listen-client-urls",
-                                                                 url(m.client_port),
+                                                                 url(m.host, m.client_port),
                                                                  "--advertise-client-urls",
-                                                                 url(m.client_port),
+                                                                 url(m.host, m.client_port),
                                                                  "--listen-peer-urls",
-                                                                 url(m.peer_port),
+                                                                 url(m.host, m.peer_port),
                                                                  "--initial-advertise-peer-urls",
-                                                                 url(m.peer_port),
+                                                                 url(m.host, m.peer_port),
                                                                  "--initial-cluster",
                                                                  initial_cluster(),
                                                                  "--unsafe-no-fsync",
@@ -66,7 +68,7 @@ void Etcd::start(int member) {
                                                                  "zap",
                                                                  "--log-level",
                                                                  "warn"},
-                                        log(member));
+                                        log(member), std::vector<std::string>{}, m.space);
 }
 
 void Etcd::stop(int member) {
@@ -90,7 +92,7 @@ void Etcd::stop_all() {
 bool Etcd::wait_healthy(Millis limit) {
   return eventually(limit, [&] {
     for (const auto& m : members_) {
-      auto reply = http_get(m.client_port, "/health");
+      auto reply = http_get(m.host, m.client_port, "/health");
       if (!reply || reply->body.find("true") == std::string::npos) return false;
     }
     return true;
@@ -110,7 +112,8 @@ std::string Etcd::ctl(const std::vector<std::string>& arguments) {
 
 int Etcd::leader() {
   for (int i = 0; i < members(); ++i) {
-    auto reply = http_get(members_[static_cast<std::size_t>(i)].client_port, "/metrics");
+    const auto& m = members_[static_cast<std::size_t>(i)];
+    auto reply = http_get(m.host, m.client_port, "/metrics");
     if (reply && reply->body.find("\netcd_server_is_leader 1") != std::string::npos) return i;
   }
   return -1;
@@ -140,7 +143,7 @@ std::vector<std::string> Etcd::keys(const std::string& prefix) {
 
 std::optional<long> Etcd::proposals() {
   constexpr std::string_view kName = "\netcd_server_proposals_committed_total ";
-  auto reply = http_get(members_.front().client_port, "/metrics");
+  auto reply = http_get(members_.front().host, members_.front().client_port, "/metrics");
   if (!reply) return std::nullopt;
   auto at = reply->body.find(kName);
   if (at == std::string::npos) return std::nullopt;

@@ -1,4 +1,4 @@
-// One etcd, or a cluster of three, on loopback.
+// One etcd, or a cluster of three, on loopback or on the hosts etcd0, etcd1, ... of a network.
 #pragma once
 
 #include <memory>
@@ -6,17 +6,18 @@
 #include <string>
 #include <vector>
 
-#include "harness/process.h"
+#include "harness/network.h"
 
 namespace pgsteady::testing {
 
 class Etcd {
  public:
   // Starts the members and waits until they answer; throws std::runtime_error after 30 s.
-  explicit Etcd(const std::filesystem::path& dir, int members = 1);
+  explicit Etcd(const std::filesystem::path& dir, int members = 1,
+                const Network* network = nullptr);
 
   int members() const { return static_cast<int>(members_.size()); }
-  std::vector<std::string> endpoints() const;  // "127.0.0.1:port"
+  std::vector<std::string> endpoints() const;  // "host:port"
 
   void start(int member);
   void stop(int member);  // SIGKILL: state stays on disk
@@ -38,8 +39,9 @@ class Etcd {
 
  private:
   struct Member {
-    std::string name;
+    std::string name, host;
     int client_port, peer_port;
+    int space;  // the network namespace it runs in
     std::unique_ptr<Process> process;
   };
   std::string ctl(const std::vector<std::string>& arguments);

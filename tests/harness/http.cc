@@ -24,12 +24,14 @@ bool wait_for(int fd, short events, Clock::time_point deadline) {
   return poll(&p, 1, left_ms(deadline)) > 0;
 }
 
-int connected_socket(int port, Clock::time_point deadline) {
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+constexpr const char* kLoopback = "127.0.0.1";
+
+int connected_socket(const std::string& host, int port, Clock::time_point deadline) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<std::uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (inet_pton(AF_INET, host.c_str(), &address.sin_addr) != 1) return -1;
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return fd;
   int error = errno;
   socklen_t size = sizeof error;
@@ -43,9 +45,9 @@ int connected_socket(int port, Clock::time_point deadline) {
 
 }  // namespace
 
-std::string send_raw(int port, const std::string& bytes, Millis limit) {
+std::string send_raw(const std::string& host, int port, const std::string& bytes, Millis limit) {
   const auto deadline = Clock::now() + limit;
-  int fd = connected_socket(port, deadline);
+  int fd = connected_socket(host, port, deadline);
   if (fd < 0) return {};
   std::size_t sent = 0;
   while (sent < bytes.size() && wait_for(fd, POLLOUT, deadline)) {
@@ -64,16 +66,18 @@ std::string send_raw(int port, const std::string& bytes, Millis limit) {
   return answer;
 }
 
+std::string send_raw(int port, const std::string& bytes, Millis limit) {
+  return send_raw(kLoopback, port, bytes, limit);
+}
+
 namespace {
 
-std::optional<HttpReply> ask(int port, const std::string& first_line, const std::string& rest,
-                             Millis limit) {
-  auto answer = send_raw(port,
-                         first_line +
-                             " HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n"
-                             "Connection: close\r\n" +
-                             rest,
-                         limit);
+std::optional<HttpReply> ask(const std::string& host, int port, const std::string& first_line,
+                             const std::string& rest, Millis limit) {
+  auto answer = send_raw(
+      host, port,
+      first_line + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: */*\r\nConnection: close\r\n" + rest,
+      limit);
   auto end = answer.find("\r\n\r\n");
   if (end == std::string::npos || answer.compare(0, 7, "HTTP/1.") != 0) return std::nullopt;
   HttpReply reply;
@@ -85,13 +89,18 @@ std::optional<HttpReply> ask(int port, const std::string& first_line, const std:
 
 }  // namespace
 
+std::optional<HttpReply> http_get(const std::string& host, int port, const std::string& path,
+                                  Millis limit) {
+  return ask(host, port, "GET " + path, "\r\n", limit);
+}
+
 std::optional<HttpReply> http_get(int port, const std::string& path, Millis limit) {
-  return ask(port, "GET " + path, "\r\n", limit);
+  return http_get(kLoopback, port, path, limit);
 }
 
 std::optional<HttpReply> http_send(int port, const std::string& method, const std::string& path,
                                    const std::string& body, Millis limit) {
-  return ask(port, method + " " + path,
+  return ask(kLoopback, port, method + " " + path,
              "Content-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
                  "\r\n\r\n" + body,
              limit);

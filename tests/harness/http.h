@@ -13,7 +13,10 @@ struct HttpReply {
   std::string head, body;
 };
 
-// nullopt when there was no complete answer from 127.0.0.1:port within the limit.
+// nullopt when there was no complete answer from there within the limit; without a host it is
+// 127.0.0.1.
+std::optional<HttpReply> http_get(const std::string& host, int port, const std::string& path,
+                                  Millis limit = Millis(1000));
 std::optional<HttpReply> http_get(int port, const std::string& path, Millis limit = Millis(1000));
 
 // Any method, with a body.
@@ -21,6 +24,7 @@ std::optional<HttpReply> http_send(int port, const std::string& method, const st
                                    const std::string& body, Millis limit);
 
 // Sends the bytes as they are and reads until the other side closes or the limit has passed.
+std::string send_raw(const std::string& host, int port, const std::string& bytes, Millis limit);
 std::string send_raw(int port, const std::string& bytes, Millis limit);
 
 }  // namespace pgsteady::testing

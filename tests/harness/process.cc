@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <pwd.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -140,7 +141,7 @@ static std::vector<char*> pointers(std::vector<std::string>& texts) {
 }
 
 Process::Process(const std::vector<std::string>& argv, const fs::path& log,
-                 const std::vector<std::string>& environment) {
+                 const std::vector<std::string>& environment, int space) {
   auto full = as_server_user(argv);
   auto arguments = pointers(full);
   std::vector<std::string> variables = {"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
@@ -159,7 +160,7 @@ Process::Process(const std::vector<std::string>& argv, const fs::path& log,
     dup2(null, 0);
     dup2(out, 1);
     dup2(out, 2);
-    if (chdir("/tmp") != 0) _exit(126);
+    if (chdir("/tmp") != 0 || (space >= 0 && setns(space, CLONE_NEWNET) != 0)) _exit(126);
     execve("/usr/bin/setpriv", arguments.data(), env.data());
     _exit(127);
   }

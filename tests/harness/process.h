@@ -57,9 +57,10 @@ int free_port();
 class Process {
  public:
   // argv[0] is looked up in PATH; runs as the server user; stdout and stderr are appended to `log`.
+  // `space` is the network namespace that it shall run in (Network::space), -1: the caller's.
   // Throws std::runtime_error when it cannot be started.
   Process(const std::vector<std::string>& argv, const std::filesystem::path& log,
-          const std::vector<std::string>& environment = {});
+          const std::vector<std::string>& environment = {}, int space = -1);
   ~Process();
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;

@@ -75,7 +75,7 @@ std::size_t Watcher::count_stale(const std::vector<Probe>& probes) {
   std::map<unsigned, Probe> first;  // of each timeline
   for (const auto& probe : probes) {
     first.try_emplace(probe.timeline, probe);
-    count += std::any_of(first.begin(), first.end(),
+    count += std::any_of(first.upper_bound(probe.timeline), first.end(),
                          [&](const auto& entry) { return stale(probe, entry.second); });
   }
   return count;
@@ -90,11 +90,11 @@ std::vector<std::string> Watcher::find_splits(const std::vector<Probe>& probes) 
       found.insert(fmt::format("nodes {} and {} both wrote on timeline {}", entry->second.node + 1,
                                probe.node + 1, probe.timeline));
     }
-    for (const auto& [timeline, other] : first) {
-      if (!stale(probe, other)) continue;
+    for (auto newer = first.upper_bound(probe.timeline); newer != first.end(); ++newer) {
+      if (!stale(probe, newer->second)) continue;
       found.insert(
           fmt::format("node {} wrote on timeline {} after node {} had written on timeline {}",
-                      probe.node + 1, probe.timeline, other.node + 1, timeline));
+                      probe.node + 1, probe.timeline, newer->second.node + 1, newer->first));
     }
   }
   return {found.begin(), found.end()};

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
+#include <unordered_set>
 
 namespace pgsteady::testing {
 namespace {
@@ -16,7 +18,10 @@ constexpr Millis kReconnectPause{10};
 }  // namespace
 
 Writer::Writer(Cluster& cluster) : cluster_(cluster) {
-  for (const auto& node : cluster.nodes()) ports_.push_back(node->sql_port);
+  for (const auto& node : cluster.nodes()) {
+    hosts_.push_back(node->host);
+    ports_.push_back(node->sql_port);
+  }
   user_part_ = fmt::format(
       "user=postgres password={} dbname=postgres target_session_attrs=read-write"
       " application_name=writer",
@@ -45,8 +50,9 @@ void Writer::stop() {
 bool Writer::connect(SqlClient& client, std::size_t first_host) {
   std::string hosts, ports;
   for (std::size_t i = 0; i < ports_.size(); ++i) {
-    hosts += hosts.empty() ? "127.0.0.1" : ",127.0.0.1";
-    ports += (ports.empty() ? "" : ",") + std::to_string(ports_[(first_host + i) % ports_.size()]);
+    const auto host = (first_host + i) % ports_.size();
+    hosts += (hosts.empty() ? "" : ",") + hosts_[host];
+    ports += (ports.empty() ? "" : ",") + std::to_string(ports_[host]);
   }
   return client.connect(fmt::format("host={} port={} {}", hosts, ports, user_part_), kConnectLimit);
 }
@@ -67,6 +73,7 @@ void Writer::write_one(SqlClient& client) {
 }
 
 void Writer::run() {
+  if (cluster_.options().network) cluster_.options().network->enter("client");
   SqlClient client;
   std::size_t first_host = 0;
   auto next_at = Clock::now();
@@ -114,16 +121,28 @@ Millis Writer::outage_since(Clock::time_point from) const {
   return std::chrono::duration_cast<Millis>(longest);
 }
 
-std::optional<std::vector<std::int64_t>> Writer::lost() const {
+// Without an order, so that the table is read and not its index.
+std::optional<Writer::Account> Writer::account() const {
+  const auto acknowledged = acks();
   auto rows = cluster_.sql("select n from writes");
   if (!rows) return std::nullopt;
-  std::set<std::int64_t> there;
-  for (const auto& row : *rows) there.insert(std::stoll(row.at(0)));
-  std::vector<std::int64_t> lost;
-  for (const auto& ack : acks()) {
-    if (!there.contains(ack.number)) lost.push_back(ack.number);
+  Account account;
+  std::unordered_set<std::int64_t> there;
+  for (const auto& row : *rows) {
+    const auto number = std::stoll(row.at(0));
+    if (!there.insert(number).second) account.doubled.push_back(number);
   }
-  return lost;
+  std::copy_if(acknowledged.begin(), acknowledged.end(), std::back_inserter(account.lost),
+               [&](const Ack& ack) { return !there.contains(ack.number); });
+  return account;
+}
+
+std::optional<std::vector<std::int64_t>> Writer::lost() const {
+  auto all = account();
+  if (!all) return std::nullopt;
+  std::vector<std::int64_t> numbers;
+  for (const auto& ack : all->lost) numbers.push_back(ack.number);
+  return numbers;
 }
 
 std::string Writer::errors() const {

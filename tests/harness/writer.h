@@ -28,14 +28,19 @@ class Writer {
   void stop();
   std::vector<Ack> acks() const;
   std::int64_t count() const;
+  std::int64_t last_sent() const { return next_ - 1; }
   // Waits until `more` commits are acknowledged from now on.
   bool wait_acks(std::int64_t more, Millis limit);
 
   // The longest time without an acknowledgement that reaches past `from`, until now (or stop()).
   Millis outage_since(Clock::time_point from) const;
-  // Acknowledged rows that the primary does not have; stop() first. nullopt when it cannot be
-  // asked.
-  std::optional<std::vector<std::int64_t>> lost() const;
+  // What the primary has of what was acknowledged until now. nullopt when it cannot be asked.
+  struct Account {
+    std::vector<Ack> lost;              // rows that it does not have
+    std::vector<std::int64_t> doubled;  // rows that it has more than once
+  };
+  std::optional<Account> account() const;
+  std::optional<std::vector<std::int64_t>> lost() const;  // their numbers
   std::string errors() const;  // the distinct ones that it met, for a failing test
 
  private:
@@ -44,12 +49,13 @@ class Writer {
   void write_one(SqlClient& client);
 
   Cluster& cluster_;
+  std::vector<std::string> hosts_;
   std::vector<int> ports_;
   std::string user_part_;
   mutable std::mutex mutex_;
   std::vector<Ack> acks_;
   std::set<std::string> errors_;
-  std::int64_t next_ = 1;
+  std::atomic<std::int64_t> next_ = 1;
   std::atomic<bool> stop_ = false;
   Clock::time_point stopped_at_{};
   std::thread thread_;
