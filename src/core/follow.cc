@@ -122,6 +122,8 @@ void follow_running(Turn& turn, const UpstreamMember& leader) {
   if (rule_wal_missing(turn, leader)) return;
   if (!turn.state.old_slots_dropped) {
     turn.state.old_slots_dropped = true;
+    turn.state.synced_slots.clear();  // to be made anew when this node leads again
+    turn.state.slots_synced_at = {};
     turn.act(SyncSlots{});
   }
   turn.say(fmt::format("no action. I am ({}), a secondary, and following a leader ({})",

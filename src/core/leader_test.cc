@@ -189,5 +189,25 @@ TEST(Leader, AnEpochThatTheGuardianRefusesIsGivenUpAndTakenAnew) {
   EXPECT_TRUE(find_txn(c.decide(), TxnKind::readopt));
 }
 
+// A node that led, followed and leads again, all within a minute: it dropped its slots meanwhile.
+TEST(Leader, MakesTheSlotsAnewAfterItHasFollowed) {
+  auto c = Case().leads();
+  auto decision = c.decide();
+  ASSERT_TRUE(find<SyncSlots>(decision));
+  c.state = decision.state;
+  c.now.boot += 5s;
+  EXPECT_FALSE(find<SyncSlots>(c.decide()));
+  c.follows();
+  c.state.old_slots_dropped = false;
+  decision = c.decide();
+  ASSERT_TRUE(find<SyncSlots>(decision));
+  EXPECT_TRUE(find<SyncSlots>(decision)->members.empty());
+  c.state = decision.state;
+  c.now.boot += 5s;
+  decision = c.leads().decide();
+  ASSERT_TRUE(find<SyncSlots>(decision));
+  EXPECT_EQ(find<SyncSlots>(decision)->members, (std::vector<MemberName>{"pg2", "pg3"}));
+}
+
 }  // namespace
 }  // namespace pgsteady::core::testing
