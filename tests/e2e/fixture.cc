@@ -8,7 +8,7 @@
 namespace pgsteady::testing {
 
 void E2e::prepare(ClusterOptions options, int etcd_members) {
-  etcd_ = std::make_unique<Etcd>(dir_.path(), etcd_members);
+  etcd_ = std::make_unique<Etcd>(dir_.path(), etcd_members, options.network);
   cluster_ = std::make_unique<Cluster>(dir_.path(), *etcd_, std::move(options));
 }
 
@@ -18,6 +18,13 @@ void E2e::run_cluster(ClusterOptions options, int etcd_members) {
   if (!cluster_->wait_healthy(kLong))
     throw std::runtime_error("the cluster did not become healthy");
   watch();
+}
+
+void E2e::run_networked(ClusterOptions options) {
+  network_ = std::make_unique<Network>(Network::of_cluster());
+  network_->enter("eye");
+  options.network = network_.get();
+  run_cluster(std::move(options), 3);
 }
 
 void E2e::watch() {
@@ -38,6 +45,7 @@ void E2e::TearDown() {
   cluster_.reset();
   etcd_.reset();
   kill_orphans();
+  network_.reset();
 }
 
 Node& E2e::leader() {
@@ -60,10 +68,12 @@ void E2e::expect_recovered() {
 
 void E2e::expect_nothing_lost() {
   writer_->stop();
-  auto lost = writer_->lost();
-  ASSERT_TRUE(lost.has_value()) << "the primary cannot be asked";
-  EXPECT_TRUE(lost->empty()) << lost->size() << " acknowledged writes are gone, from number "
-                             << lost->front();
+  auto account = writer_->account();
+  ASSERT_TRUE(account.has_value()) << "the primary cannot be asked";
+  EXPECT_THAT(account->doubled, ::testing::IsEmpty());
+  const auto& lost = account->lost;
+  EXPECT_TRUE(lost.empty()) << lost.size() << " acknowledged writes are gone, from number "
+                            << lost.front().number;
 }
 
 void E2e::expect_no_split() {

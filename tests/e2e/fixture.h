@@ -24,11 +24,14 @@ class E2e : public ::testing::Test {
   void prepare(ClusterOptions options = {}, int etcd_members = 1);
   // prepare, start all, wait until healthy, start writer and watcher.
   void run_cluster(ClusterOptions options = {}, int etcd_members = 1);
+  // run_cluster with three etcds, each node, etcd and the client on a host of its own in network().
+  void run_networked(ClusterOptions options = {});
   void watch();
 
   Etcd& etcd() { return *etcd_; }
   Cluster& cluster() { return *cluster_; }
   Writer& writer() { return *writer_; }
+  Network& network() { return *network_; }
   Node& leader();  // fails the test when there is none
 
   // For faults that nobody may notice: no error at the writer, the same server process.
@@ -39,6 +42,7 @@ class E2e : public ::testing::Test {
   void expect_no_split();      // ends the watcher
 
   TempDir dir_;
+  std::unique_ptr<Network> network_;
   std::unique_ptr<Etcd> etcd_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<Writer> writer_;
