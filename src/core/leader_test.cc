@@ -195,7 +195,7 @@ TEST(Leader, MakesTheSlotsAnewAfterItHasFollowed) {
   auto decision = c.decide();
   ASSERT_TRUE(find<SyncSlots>(decision));
   c.state = decision.state;
-  c.now.boot += 5s;
+  c.now.boot += 500ms;
   EXPECT_FALSE(find<SyncSlots>(c.decide()));
   c.follows();
   c.state.old_slots_dropped = false;
@@ -203,7 +203,7 @@ TEST(Leader, MakesTheSlotsAnewAfterItHasFollowed) {
   ASSERT_TRUE(find<SyncSlots>(decision));
   EXPECT_TRUE(find<SyncSlots>(decision)->members.empty());
   c.state = decision.state;
-  c.now.boot += 5s;
+  c.now.boot += 500ms;
   decision = c.leads().decide();
   ASSERT_TRUE(find<SyncSlots>(decision));
   EXPECT_EQ(find<SyncSlots>(decision)->members, (std::vector<MemberName>{"pg2", "pg3"}));
