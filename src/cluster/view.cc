@@ -131,6 +131,10 @@ void read_failover(const KeyValue& kv, ClusterView& view) {
   fields.text("scheduled_at", request.scheduled_at);
   fields.flag("force", request.force);
   for (const auto& finding : fields.findings()) view.problems.push_back("failover: " + finding);
+  if (request.leader.empty() && request.candidate.empty()) {
+    view.problems.push_back("failover: expected leader or member, or both");
+    return;
+  }
   if (fields.findings().empty()) view.failover = std::move(request);
 }
 

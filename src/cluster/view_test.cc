@@ -42,6 +42,13 @@ TEST(ParseCluster, ReadsWhatPatroniWrites) {
   EXPECT_FALSE(view.failover);
 }
 
+TEST(ClusterView, AFailoverKeyThatNamesNobodyIsGarbage) {
+  auto view = parse_cluster({kv("failover", R"({"ttl":"many"})")}, 7);
+  EXPECT_FALSE(view.failover);
+  EXPECT_EQ(view.problems.size(), 1u);
+  EXPECT_TRUE(parse_cluster({kv("failover", R"({"member":"pg2"})")}, 7).failover);
+}
+
 TEST(ParseCluster, GarbageIsNamedAndLeftOut) {
   auto view =
       parse_cluster({kv("config", "\xff{"), kv("status", "[1]"), kv("history", "{}"),

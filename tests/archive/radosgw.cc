@@ -44,6 +44,10 @@ Radosgw::Radosgw(const fs::path& dir)
   run({"ceph-mon", "--mkfs", "-i", "a", "--monmap", dir_ / "monmap", "--keyring",
        dir_ / "keyring"});
   mon_ = serve({"ceph-mon", "-f", "-i", "a", "--public-addr", address});
+  // Until it has elected itself it refuses commands, now and then with "permission denied".
+  eventually(Millis(60000), [&] {
+    return run_command({"ceph", "osd", "stat"}, environment_, Millis(10000)).exit_code == 0;
+  });
   run({"ceph", "osd", "new", osd, "0"});
   run({"ceph", "osd", "crush", "add", "osd.0", "1", "root=default", "host=local"});
   run({"ceph-osd", "--mkfs", "-i", "0", "--osd-uuid", osd});

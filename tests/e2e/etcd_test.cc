@@ -10,7 +10,9 @@ class EtcdFaults : public E2e {};
 
 // With failsafe mode there is no outage at all: failsafe_test.cc.
 TEST_F(EtcdFaults, AMinuteWithoutEtcdAndWithoutFailsafe) {
-  run_cluster({.dcs = {"ttl: 5", "loop_wait: 1", "retry_timeout: 3", "failsafe_mode: false"}});
+  ClusterOptions options;
+  options.dcs.push_back("failsafe_mode: false");
+  run_cluster(options);
   etcd().stop(0);
   let_pass(Millis(60000));
   etcd().start(0);

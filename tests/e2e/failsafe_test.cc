@@ -90,7 +90,9 @@ TEST_F(Failsafe, AMemberThatDoesNotAnswerGetsThePrimaryFenced) {
 }
 
 TEST_F(Failsafe, SwitchedOffThePrimaryIsFenced) {
-  run_cluster({.dcs = {"ttl: 5", "loop_wait: 1", "retry_timeout: 3", "failsafe_mode: false"}});
+  ClusterOptions options;
+  options.dcs.push_back("failsafe_mode: false");
+  run_cluster(options);
   Node& primary = leader();
   const pid_t server = primary.postmaster();
   EXPECT_EQ(etcd().get(cluster().key("failsafe")), "");
