@@ -44,12 +44,8 @@ Radosgw::Radosgw(const fs::path& dir)
   run({"ceph-mon", "--mkfs", "-i", "a", "--monmap", dir_ / "monmap", "--keyring",
        dir_ / "keyring"});
   mon_ = serve({"ceph-mon", "-f", "-i", "a", "--public-addr", address});
-  // Until it has elected itself it refuses commands, now and then with "permission denied".
-  eventually(Millis(60000), [&] {
-    return run_command({"ceph", "osd", "stat"}, environment_, Millis(10000)).exit_code == 0;
-  });
-  run({"ceph", "osd", "new", osd, "0"});
-  run({"ceph", "osd", "crush", "add", "osd.0", "1", "root=default", "host=local"});
+  ask_monitor({"ceph", "osd", "new", osd, "0"});
+  ask_monitor({"ceph", "osd", "crush", "add", "osd.0", "1", "root=default", "host=local"});
   run({"ceph-osd", "--mkfs", "-i", "0", "--osd-uuid", osd});
   osd_ = serve({"ceph-osd", "-f", "-i", "0"});
   run({"radosgw-admin", "user", "create", "--uid=test", "--display-name=test",
@@ -98,6 +94,12 @@ rgw frontends = beast endpoint=127.0.0.1:{port} ssl_endpoint=127.0.0.1:{tls} ssl
 void Radosgw::run(const std::vector<std::string>& argv) {
   auto output = run_command(argv, environment_, Millis(60000));
   if (output.exit_code != 0) throw std::runtime_error(argv.front() + ": " + output.text);
+}
+
+// A monitor that has just started refuses now and then, with "permission denied".
+void Radosgw::ask_monitor(const std::vector<std::string>& argv) {
+  auto done = [&] { return run_command(argv, environment_, Millis(20000)).exit_code == 0; };
+  if (!eventually(Millis(30000), done, Millis(200))) run(argv);
 }
 
 std::unique_ptr<Process> Radosgw::serve(const std::vector<std::string>& argv) {

@@ -32,6 +32,7 @@ class Radosgw {
  private:
   void configure();
   void run(const std::vector<std::string>& argv);
+  void ask_monitor(const std::vector<std::string>& argv);
   std::unique_ptr<Process> serve(const std::vector<std::string>& argv);
   void make_bucket();
 
