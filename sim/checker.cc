@@ -95,6 +95,13 @@ void Checker::promotes(Place place) {
   const auto& tree = cluster_.tree;
   auto mine = host.disk().wal;
   auto figure = std::pair(tree.timeline(mine.branch), mine.end);
+  if (cluster_.settings.nofailover == place + 1) {
+    cluster_.world.violation(host.name() + " promotes in spite of its tag nofailover");
+  }
+  const auto* cluster_id = cluster_.etcd.find("initialize");
+  if (cluster_id && cluster_id->value != tree.system(mine.branch).text()) {
+    cluster_.world.violation(host.name() + " promotes another cluster's data");
+  }
   // Nodes that could have answered its questions all the time, and are ahead.
   for (Place other = 0; other < cluster_.nodes(); ++other) {
     auto& peer = cluster_.host(other);

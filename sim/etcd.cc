@@ -59,6 +59,7 @@ void Etcd::serve(Place from, int member, const EtcdRequest& request, const Done&
     }
     return;
   }
+  if (request.kind == Kind::keep_alive && keepalives_hang_ > 0) return;
   auto answer = carry_out(from, request);
   bool lost = request.kind == Kind::commit && lost_answers_ > 0 &&
               rng_.below(1000) < std::uint64_t(lost_answers_);

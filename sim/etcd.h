@@ -66,6 +66,7 @@ class Etcd {
   // The leader is cut off from the others and goes on believing for so long.
   void depose(Duration believes);
   void lose_answers(int per_mille) { lost_answers_ = per_mille; }  // of transactions that happened
+  void hang_keepalives(bool hang) { keepalives_hang_ += hang ? 1 : -1; }  // reads go on
   void cancel_watches();
   void delete_key(const std::string& key);
   void put_by_hand(const std::string& key, const std::string& value);
@@ -147,6 +148,7 @@ class Etcd {
   std::uint64_t next_watcher_ = 0;
   Believer believer_;
   std::vector<Waiting> waiting_;
+  int keepalives_hang_ = 0;
   int lost_answers_ = 0;
   std::uint64_t election_ = 0;
   bool expiry_expected_ = false;

@@ -48,12 +48,15 @@ const std::vector<Verb>& verbs() {
       {"break_start", Target::node, 2, false, 1000, 30000},
       {"snapshot", Target::node, 0, true, 0, 0},
       {"restore", Target::node, 0, false, 0, 0},
+      {"bulk_load", Target::node_and_number, 0, true, 0, 0},
+      {"foreign_disk", Target::node, 0, false, 1000, 60000},
       {"promote_by_hand", Target::node, 0, false, 0, 0},
       {"forget_epoch", Target::node, 1, true, 0, 0},
       // network
       {"cut", Target::pair, 8, false, 100, 30000},
       {"cut_one_way", Target::pair, 5, false, 100, 30000},
       {"isolate", Target::node, 4, false, 100, 30000},
+      {"slow_one_way", Target::pair_and_number, 0, false, 1000, 60000},
       {"slow", Target::pair_and_number, 3, false, 1000, 60000},
       {"lose", Target::pair_and_number, 3, false, 1000, 60000},
       // etcd
@@ -61,6 +64,7 @@ const std::vector<Verb>& verbs() {
       {"etcd_stop_all", Target::none, 3, false, 200, 20000},
       {"elect", Target::none, 3, true, 0, 0},
       {"depose", Target::none, 5, false, 300, 15000},
+      {"hang_keepalives", Target::none, 0, false, 1000, 15000},
       {"lose_answers", Target::none, 3, true, 1000, 30000},
       {"cancel_watches", Target::none, 2, true, 0, 0},
       // people
@@ -225,7 +229,23 @@ Operator::Undo Operator::begin_on_host(const Step& step, Host& host) {
     host.disk().epoch.reset();
     return nullptr;
   }
+  if (verb == "bulk_load") {
+    host.server().bulk_load(std::uint64_t(number_of(step, 1)) << 20);
+    return nullptr;
+  }
+  if (verb == "foreign_disk") {
+    host.power_off();
+    host.take_foreign_disk();
+    host.power_on();
+    return [&host] {
+      host.power_off();
+      host.wipe();
+      host.power_on();
+    };
+  }
   if (verb == "promote_by_hand") {
+    // Until the agent's next look at its server nobody can prevent what it does.
+    host.excuse(2 * milliseconds(cluster_.settings.loop_wait_ms) + seconds(1));
     host.server().promote_signal();
     return nullptr;
   }
@@ -282,12 +302,12 @@ Operator::Undo Operator::begin_on_network(const Step& step) {
     for (auto b : to) {
       if (a == b) continue;
       ways.emplace_back(a, b);
-      if (step.verb != "cut_one_way") ways.emplace_back(b, a);
+      if (!step.verb.ends_with("_one_way")) ways.emplace_back(b, a);
     }
   }
   auto number = number_of(step, 2);
   for (auto [a, b] : ways) {
-    if (step.verb == "slow")
+    if (step.verb.starts_with("slow"))
       network.slow(a, b, milliseconds(number));
     else if (step.verb == "lose")
       network.lose(a, b, number);
@@ -296,7 +316,7 @@ Operator::Undo Operator::begin_on_network(const Step& step) {
   }
   return [&network, ways, verb = step.verb] {
     for (auto [a, b] : ways) {
-      if (verb == "slow")
+      if (verb.starts_with("slow"))
         network.slow(a, b, {});
       else if (verb == "lose")
         network.lose(a, b, 0);
@@ -329,6 +349,10 @@ Operator::Undo Operator::begin_on_etcd(const Step& step) {
   if (verb == "client_off") {
     cluster_.set_client(false);
     return [this] { cluster_.set_client(true); };
+  }
+  if (verb == "hang_keepalives") {
+    etcd.hang_keepalives(true);
+    return [&etcd] { etcd.hang_keepalives(false); };
   }
   if (verb == "lose_answers") {
     etcd.lose_answers(500);

@@ -79,6 +79,7 @@ bool Host::outside_assumptions() const {
 void Host::begin_guardian() {
   guardian_ = std::make_unique<lease::Guardian>(lease::GuardianOptions{});
   guardian_actor_.begin();
+  server_->left_to_init();
   carry_out(guardian_->begin(now()));
   batch_done();
 }
@@ -312,6 +313,22 @@ void Host::wipe() {
   auto hangs = disk_.hangs;
   disk_ = Disk{};
   disk_.hangs = hangs;
+}
+
+void Host::take_foreign_disk() {
+  wipe();
+  disk_.data = DataDirectory::valid;
+  disk_.wal = cluster_.tree.plant();
+  disk_.wal.end.value += std::uint64_t{64} << 20;
+  disk_.control.system_id = cluster_.tree.system(disk_.wal.branch);
+  disk_.control.state = "shut down in recovery";
+  disk_.control.timeline = 1;
+  disk_.control.checkpoint = disk_.control.min_recovery = disk_.wal.end;
+  disk_.control.checksums = true;
+}
+
+void Host::excuse(Duration span) {
+  outside_until_ = std::max(outside_until_, cluster_.world.now() + span);
 }
 
 }  // namespace pgsteady::sim

@@ -41,7 +41,9 @@ class Host {
   void set_wall_clock(seconds offset) { wall_offset_ = offset; }
   seconds wall_offset() const { return wall_offset_; }
   void hang_disk(bool hangs);
-  void wipe();  // the disk is lost, with all that was on it
+  void wipe();                 // the disk is lost, with all that was on it
+  void take_foreign_disk();    // with another cluster's data
+  void excuse(Duration span);  // what it does meanwhile lies outside the assumptions
 
   // --- below the guardian ------------------------------------------------------------------------
   void ask_guardian(lease::Request request);  // by the present agent

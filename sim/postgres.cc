@@ -28,6 +28,9 @@ bool Postgres::serves_replication() const {
 // --- starting ----------------------------------------------------------------------------------
 
 void Postgres::start() {
+  if (around_.world.now() < gone_at_) {
+    around_.world.violation(around_.name + " is started beside processes of the server before it");
+  }
   actor_.begin();
   phase_ = Phase::starting;
   postmaster_ = true;
@@ -197,6 +200,10 @@ void Postgres::power_off() {
 void Postgres::append(std::uint64_t bytes) {
   around_.disk.wal.end.value += bytes;
   ship();
+}
+
+void Postgres::bulk_load(std::uint64_t bytes) {
+  if (can_acknowledge()) append(bytes);
 }
 
 WalPoint Postgres::commit() {

@@ -79,6 +79,7 @@ class Postgres {
   std::size_t kill();
   void kill_postmaster();  // alone: its backends go on until they notice
   void power_off();        // all gone at once, no last words
+  void left_to_init() { gone_at_ = around_.world.now(); }  // by a guardian that has exited
 
   // --- what it does ------------------------------------------------------------------------------
   bool postmaster_alive() const { return phase_ != Phase::none && postmaster_; }
@@ -92,6 +93,7 @@ class Postgres {
   void commit_in_vain() { unflushed_ = actor_.runs() && backends_ && !recovery_; }
   // Appends and flushes one commit.
   WalPoint commit();
+  void bulk_load(std::uint64_t bytes);  // commits that nobody waits for
   bool serves_replication() const;
   bool running() const { return phase_ == Phase::running; }
   bool in_recovery() const { return recovery_; }

@@ -1,5 +1,7 @@
 #include "core/ancestry.h"
 
+#include "lease/mutant.h"
+
 namespace pgsteady::core {
 namespace {
 
@@ -15,10 +17,12 @@ const TimelineSwitch* switch_of(const std::vector<TimelineSwitch>& history, Time
 Ancestry compare_with_leader(const WalPosition& local, Timeline leader_timeline,
                              const std::vector<TimelineSwitch>& history) {
   if (leader_timeline == 0 || local.timeline == 0) return Ancestry::unknown;
+  if (MUTANT(diverged_wal_followed)) return Ancestry::same;
   if (local.timeline == leader_timeline) {
     // Two nodes may have made a timeline of this number, each its own.
     const auto* theirs = switch_of(history, leader_timeline - 1);
-    return local.began && theirs && *local.began != theirs->end ? Ancestry::diverged : Ancestry::same;
+    return local.began && theirs && *local.began != theirs->end ? Ancestry::diverged
+                                                                : Ancestry::same;
   }
   if (local.timeline > leader_timeline) return Ancestry::diverged;
   const auto* line = switch_of(history, local.timeline);

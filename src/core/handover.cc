@@ -1,6 +1,7 @@
 // The leadership is handed over: the server is stopped, so that the standbys get all of its WAL,
 // then the lock is released to a successor, who need not wait for anything.
 #include "core/turn.h"
+#include "lease/mutant.h"
 
 namespace pgsteady::core {
 namespace {
@@ -12,9 +13,10 @@ void release_with_note(Turn& turn) {
   ReleaseNote note;
   note.leader = turn.self.name;
   note.leader_revision = lock.mod_revision;
-  if (turn.seen.server.control && turn.seen.server.control->cleanly_shut_down()) {
-    note.timeline = turn.seen.server.control->timeline;
-    note.end = turn.seen.server.control->checkpoint;
+  const auto& control = turn.seen.server.control;
+  if (control && (control->cleanly_shut_down() || MUTANT(end_of_a_killed_server))) {
+    note.timeline = control->timeline;
+    note.end = control->checkpoint;
   }
   Txn txn;
   txn.compares = {Compare::unchanged("leader", lock.mod_revision)};

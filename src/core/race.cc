@@ -1,5 +1,6 @@
 // Nobody leads: who may take the lock, and when.
 #include "core/turn.h"
+#include "lease/mutant.h"
 
 namespace pgsteady::core {
 namespace {
@@ -97,7 +98,7 @@ bool has_all_of(const ReleaseNote& release, const LocalServer& server) {
 bool chosen_successor(const Turn& turn) {
   const auto* release = turn.release();
   return release && is_named(turn) && turn.cluster().failover->leader == release->leader &&
-         has_all_of(*release, turn.seen.server);
+         (has_all_of(*release, turn.seen.server) || MUTANT(successor_not_checked));
 }
 
 bool forced(const Turn& turn) {
@@ -155,6 +156,12 @@ bool on_an_old_timeline(Turn& turn) {
   return true;
 }
 
+bool is_ahead(const PeerFigure& peer, const LocalServer& server) {
+  if (MUTANT(lsns_compared_as_text)) return peer.lsn.text() > server.last_lsn().text();
+  if (MUTANT(timelines_not_compared)) return peer.lsn > server.last_lsn();
+  return std::pair(peer.timeline, peer.lsn) > figure(server);
+}
+
 enum class Verdict { win, lose, ask };
 
 Verdict judge(Turn& turn, const PeerRound& round) {
@@ -170,7 +177,7 @@ Verdict judge(Turn& turn, const PeerRound& round) {
       return Verdict::lose;
     }
     if (peer.leaderless_revision < last_leader && patient) return Verdict::ask;
-    if (std::pair(peer.timeline, peer.lsn) > figure(turn.seen.server)) {
+    if (is_ahead(peer, turn.seen.server)) {
       step_back(turn, fmt::format("I am not the healthiest node: {} is ahead of me ({} > {})",
                                   peer.name, peer.lsn.text(), turn.seen.server.last_lsn().text()));
       return Verdict::lose;
@@ -182,6 +189,7 @@ Verdict judge(Turn& turn, const PeerRound& round) {
 
 void ask_or_acquire(Turn& turn) {
   auto others = other_members(turn);
+  if (MUTANT(peers_not_asked)) return acquire(turn);
   if (others.empty()) {
     if (has_votes(turn, {})) acquire(turn);
     return turn.wake_in(5 * kAskAgain);
@@ -201,7 +209,7 @@ void ask_or_acquire(Turn& turn) {
 }
 
 void race(Turn& turn) {
-  if (turn.self.tags.nofailover() && !forced(turn)) {
+  if (turn.self.tags.nofailover() && !forced(turn) && !MUTANT(nofailover_ignored)) {
     return step_back(turn, "I am not allowed to promote");
   }
   if (is_unfit(turn) && others_could_lead(turn) && !forced(turn)) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lease/mutant.h"
+
 namespace pgsteady::lease {
 namespace {
 
@@ -59,7 +61,7 @@ Actions Guardian::tick(Instant now) {
 Instant Guardian::next_wake() const {
   Instant wake = kNever;
   auto at = [&wake](Instant when) { wake = std::min(wake, when); };
-  if (armed_ && !suspended_) at(deadline_);
+  if (armed_ && !suspended_ && !MUTANT(guardian_ignores_deadline)) at(deadline_);
   if (phase_ == ServerPhase::stopping) at(stop_deadline_);
   if (phase_ == ServerPhase::killing) at(next_sweep_);
   for (const auto& [id, job] : jobs_) {
@@ -146,7 +148,8 @@ Actions Guardian::server_exited(int status, Instant now) {
 Actions Guardian::swept(std::size_t left, Instant now) {
   Actions out;
   check_deadline(now, out);
-  if (phase_ == ServerPhase::killing && !postmaster_alive_ && left == 0) reaped(out);
+  bool gone = left == 0 || MUTANT(reaped_too_early);
+  if (phase_ == ServerPhase::killing && !postmaster_alive_ && gone) reaped(out);
   return out;
 }
 
@@ -209,7 +212,7 @@ Actions Guardian::reload_requested(Instant now) {
 // ------------------------------------------------------------------------------
 
 void Guardian::check_deadline(Instant now, Actions& out) {
-  if (!armed_ || suspended_ || now < deadline_) return;
+  if (!armed_ || suspended_ || now < deadline_ || MUTANT(guardian_ignores_deadline)) return;
   auto late = now - deadline_;
   close_armed();
   if (phase_ != ServerPhase::none) {

@@ -1,5 +1,7 @@
 #include "lease/renewal.h"
 
+#include "lease/mutant.h"
+
 namespace pgsteady::lease {
 namespace {
 
@@ -53,7 +55,7 @@ void Renewal::keepalive_answered(std::size_t stream, std::int64_t lease, std::in
                                  std::uint64_t term) {
   auto& queue = unanswered_[stream];
   if (queue.empty()) return;
-  auto sent = queue.front();
+  auto sent = MUTANT(answer_credited_to_newest) ? queue.back() : queue.front();
   queue.pop_front();
   if (lease != lease_ || state_ == State::none) return;
   if (ttl_seconds <= 0) {
@@ -101,7 +103,8 @@ void Renewal::settle() {
   for (const auto& keepalive : keepalives_) {
     bool proven = !epoch_;
     for (const auto& check : found_) {
-      proven = proven || (check.term == keepalive.term && check.sent >= keepalive.sent);
+      bool later = check.sent >= keepalive.sent || MUTANT(any_check_proves);
+      proven = proven || (check.term == keepalive.term && later);
     }
     if (proven && (!counted_ || keepalive.sent > *counted_)) counted_ = keepalive.sent;
   }

@@ -1,0 +1,25 @@
+#include "sim/mutants/mutants.h"
+
+namespace pgsteady::sim {
+
+std::vector<Mutant> all_mutants() {
+  auto all = lease_mutants();
+  for (auto& mutant : core_mutants()) all.push_back(std::move(mutant));
+  return all;
+}
+
+Mutation seeing(std::function<void(core::Observation& seen, core::State& state)> how) {
+  Mutation mutation;
+  mutation.before_decide = std::move(how);
+  return mutation;
+}
+
+Mutation deciding(std::function<void(const core::Observation& seen, const core::State& before,
+                                     core::Decision& decided)>
+                      how) {
+  Mutation mutation;
+  mutation.after_decide = std::move(how);
+  return mutation;
+}
+
+}  // namespace pgsteady::sim
