@@ -12,7 +12,7 @@ namespace {
 
 constexpr Millis kPeriod{10};
 constexpr Millis kConnectLimit{500};
-constexpr Millis kCommitLimit{500};
+constexpr Millis kCommitLimit{1500};
 constexpr Millis kReconnectPause{10};
 
 }  // namespace
