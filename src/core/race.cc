@@ -81,7 +81,8 @@ bool own_figure_final(Turn& turn) {
     turn.out.measure_now = true;
     return false;
   }
-  if (server.receiver_state.empty()) return true;
+  // A receiver that only pauses between two attempts would bring WAL after the figure was shown.
+  if (server.receiver_state.empty() && server.upstream.empty()) return true;
   turn.wake_in(milliseconds(20));
   turn.out.measure_now = true;
   if (!turn.busy() && !server.upstream.empty()) turn.act(Reconfigure{std::nullopt});

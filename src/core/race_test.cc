@@ -108,14 +108,17 @@ TEST(Race, WalThatIsStillReplayedCountsButAPausedReplayDoesNotBlockForEver) {
   EXPECT_TRUE(find_txn(c.decide(), TxnKind::acquire));
 }
 
-TEST(Race, CutsAWalReceiverThatStillRuns) {
-  auto c = Case().leaderless().peer("pg3", Lsn{1000});
-  c.seen.server.receiver_state = "streaming";
-  auto decision = c.decide();
-  EXPECT_FALSE(find_txn(decision, TxnKind::acquire));
-  ASSERT_TRUE(find<Reconfigure>(decision));
-  EXPECT_FALSE(find<Reconfigure>(decision)->upstream);
-  EXPECT_FALSE(decision.leaderless_revision);
+TEST(Race, CutsAWalReceiverThatStillRunsOrMayComeBack) {
+  for (const char* state : {"streaming", ""}) {
+    auto c = Case().leaderless().peer("pg3", Lsn{1000});
+    c.seen.server.receiver_state = state;
+    c.seen.server.upstream = "10.0.0.2:5432";
+    auto decision = c.decide();
+    EXPECT_FALSE(find_txn(decision, TxnKind::acquire));
+    ASSERT_TRUE(find<Reconfigure>(decision));
+    EXPECT_FALSE(find<Reconfigure>(decision)->upstream);
+    EXPECT_FALSE(decision.leaderless_revision);
+  }
 }
 
 TEST(Race, NofailoverNeverRaces) {

@@ -97,6 +97,7 @@ struct Case {
     state.takeover.key_gone(at(90s), 5s);
     std::erase_if(seen.dcs.cluster.members, [](const Member& m) { return m.name == "pg2"; });
     seen.server.receiver_state.clear();
+    seen.server.upstream.clear();
     return *this;
   }
 
