@@ -120,7 +120,7 @@ struct Finish {
 using Action =
     std::variant<GrantLease, AdoptLease, DropLease, HoldKey, LetGo, Transact, Arm, Disarm, Fence,
                  SwitchFence, PollLease, AskPromises, AskPeers, AskForWal, RunInitdb, Clone, Rewind,
-                 StartServer, StopServer, Promote, Reconfigure, CreateUsers, ClearMarker, Checkpoint,
-                 SyncSlots, ProbeCommit, CancelJob, Reload, Reply, Finish>;
+                 StartServer, StopServer, Promote, Reconfigure, CreateUsers, ClearMarker,
+                 Checkpoint, SyncSlots, ProbeCommit, CancelJob, Reload, Reply, Finish>;
 
 }  // namespace pgsteady::core

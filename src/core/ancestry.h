@@ -9,8 +9,8 @@
 
 namespace pgsteady::core {
 
-// The reason of a line of the history key whose timeline exists somewhere else only: the server that
-// wrote the key has nothing of it.
+// The reason of a line of the history key whose timeline exists somewhere else only: the server
+// that wrote the key has nothing of it.
 constexpr char kPassedOver[] = "passed over";
 
 struct WalPosition {

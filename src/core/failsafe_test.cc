@@ -156,6 +156,21 @@ TEST(Failsafe, TheOldLeaderTakesItsLockBackAsANewEpoch) {
   EXPECT_EQ(find<Arm>(decision)->epoch, kNewKey);
 }
 
+// As after a pause in which the agent was restarted and etcd was away.
+TEST(Failsafe, ItIsTakenBackToArmTheFenceAfterAPause) {
+  auto c = etcd_is_back();
+  c.seen.guard.suspended = true;
+  c.seen.dcs.cluster.unfenced["pg1"] = 160;
+  c.seen.lease = {lease::Renewal::State::alive, kNewKey.lease, 5s, {}, {}};
+  auto decision = c.decide();
+  EXPECT_TRUE(find_txn(decision, TxnKind::retake));
+  ASSERT_TRUE(find<SwitchFence>(decision)) << "the promises' deadline lies ahead";
+  EXPECT_TRUE(find<SwitchFence>(decision)->on);
+  c.seen.dcs.cluster.leader = LeaderKey{"pg1", kEpoch.lease, kEpoch.mod_revision};
+  decision = c.decide();
+  EXPECT_TRUE(find_txn(decision, TxnKind::readopt));
+}
+
 TEST(Failsafe, ALockTakenBackTooLateIsGivenUp) {
   auto c = etcd_is_back();
   c.seen.lease = {lease::Renewal::State::alive, kNewKey.lease, 5s, {}, {}};

@@ -148,6 +148,18 @@ void absorb_new_history(Turn& turn) {
   state.read_revision = turn.cluster().revision;
 }
 
+void absorb_other_leader(Turn& turn) {
+  const auto& leader = turn.cluster().leader;
+  if (!leader || turn.leader_is_me()) return;
+  auto& state = turn.state;
+  if (lease::Epoch{leader->lease, leader->mod_revision} != state.takeover.key()) {
+    state.other_leader = leader->name;
+    state.other_leader_served_on = 0;
+  }
+  const auto* member = turn.cluster().member(leader->name);
+  if (member && member->role == "primary") state.other_leader_served_on = member->timeline;
+}
+
 void absorb_leader_key(Turn& turn) {
   const auto& cluster = turn.cluster();
   auto& takeover = turn.state.takeover;
@@ -160,6 +172,7 @@ void absorb_leader_key(Turn& turn) {
     turn.state.nameless_since = turn.now.boot;
   }
   takeover.read(*turn.seen.dcs.read_at, turn.seen.dcs.term);
+  absorb_other_leader(turn);
   if (cluster.leader) {
     takeover.key_seen({cluster.leader->lease, cluster.leader->mod_revision});
   } else {

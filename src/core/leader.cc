@@ -89,12 +89,26 @@ std::vector<TimelineSwitch> without_gap(std::vector<TimelineSwitch> lines, Timel
   return lines;
 }
 
-// Two nodes that each made the same timeline could stream from each other, and never notice.
+// Two nodes that each made the same timeline could stream from each other, and never notice. One
+// that led and was never seen to serve may have made the next number, or make it when its host
+// resumes, before its guardian comes to kill it.
 Timeline newest_timeline(const Turn& turn) {
   const auto& history = turn.cluster().history;
+  const auto& state = turn.state;
   Timeline newest = history.empty() ? 1 : history.back().timeline + 1;
   for (const auto& member : turn.cluster().members) newest = std::max(newest, member.timeline);
-  return newest;
+  bool unseen = !state.other_leader.empty() && state.other_leader_served_on == 0;
+  return unseen ? newest + 1 : newest;
+}
+
+lease::Duration promotion_limit(const Turn& turn) {
+  return std::max<lease::Duration>(turn.settings().primary_start_timeout, seconds(10));
+}
+
+void promote(Turn& turn) {
+  if (rule_sync_key_first(turn)) return;
+  turn.say("promoted self to leader by acquiring session lock");
+  turn.act(Promote{*turn.state.lock, promotion_limit(turn), newest_timeline(turn)});
 }
 
 // The history key repeats the server's own history file, with the reason and the leader added to
@@ -175,9 +189,7 @@ void keep(Turn& turn) {
   turn.say(fmt::format("no action. I am ({}), the leader with the lock", turn.self.name));
 }
 
-lease::Duration promotion_limit(const Turn& turn) {
-  return std::max<lease::Duration>(turn.settings().primary_start_timeout, seconds(10));
-}
+}  // namespace
 
 // The leader key has to hang on the lease that is renewed. One that etcd let go while all others
 // kept their promises is taken back.
@@ -191,8 +203,6 @@ void keep_key_on_lease(Turn& turn) {
   txn.operations = {Operation::put("leader", turn.self.name, lease.lease)};
   turn.transact(gone ? TxnKind::retake : TxnKind::readopt, std::move(txn));
 }
-
-}  // namespace
 
 // A lease's length is fixed when it is granted: another ttl needs another lease.
 void rule_lease(Turn& turn) {
@@ -255,9 +265,7 @@ bool rule_has_lock(Turn& turn) {
     rule_failover_key(turn);
     if (!rule_hand_over(turn)) keep(turn);
   } else if (turn.is_standby() && !turn.busy() && proven) {
-    if (rule_sync_key_first(turn)) return true;
-    turn.say("promoted self to leader by acquiring session lock");
-    turn.act(Promote{*state.lock, promotion_limit(turn), newest_timeline(turn)});
+    promote(turn);
   } else if (turn.seen.server.state == ServerState::starting &&
              turn.seen.guard.phase == ServerPhase::running) {
     watch_start(turn);
@@ -285,8 +293,7 @@ void keep_lock_in_pause(Turn& turn) {
   } else if (down) {
     if (turn.armed() && turn.proven()) start_with_lock(turn);
   } else if (turn.is_standby() && is_named(turn) && !turn.busy() && turn.armed() && turn.proven()) {
-    turn.say("promoted self to leader by acquiring session lock");
-    turn.act(Promote{*state.lock, promotion_limit(turn)});
+    promote(turn);
   }
 }
 

@@ -131,20 +131,6 @@ Reply check_arguments(const Turn& turn, const Request& request) {
   return refused(0, "");
 }
 
-Reply check_schedule(const Turn& turn, const Request& request) {
-  auto at = parse_time(request.scheduled_at);
-  if (!at) {
-    return {request.id, 422,
-            "Unable to parse scheduled timestamp. It should be in an unambiguous format, "
-            "e.g. ISO 8601"};
-  }
-  if (!at->has_zone) {
-    return {request.id, 400, "Timezone information is mandatory for the scheduled switchover"};
-  }
-  if (at->time < turn.now.wall) return {request.id, 422, "Cannot schedule switchover in the past"};
-  return {request.id, 0, ""};
-}
-
 // What the keys alone say against it.
 std::string why_not_possible(const Turn& turn, const Request& request) {
   const auto& leader = turn.cluster().leader;
@@ -242,7 +228,9 @@ void pursue(Turn& turn) {
 void ask(Turn& turn, Request request) {
   if (request.kind == Kind::failover && !request.leader.empty()) request.kind = Kind::switchover;
   auto refusal = check_arguments(turn, request);
-  if (refusal.status == 0 && !request.scheduled_at.empty()) refusal = check_schedule(turn, request);
+  if (refusal.status == 0 && !request.scheduled_at.empty()) {
+    refusal = check_schedule(turn, request, "switchover");
+  }
   if (refusal.status == 0 && !turn.fresh()) {
     refusal = {request.id, 503, "failed to write failover key into DCS: it is not accessible"};
   }
@@ -289,6 +277,23 @@ void absorb_cancelled(Turn& turn, const TxnEnd& end) {
 }
 
 }  // namespace
+
+Reply check_schedule(const Turn& turn, const Request& request, const char* what) {
+  auto at = parse_time(request.scheduled_at);
+  if (!at) {
+    return {request.id, 422,
+            "Unable to parse scheduled timestamp. It should be in an unambiguous format, "
+            "e.g. ISO 8601"};
+  }
+  if (!at->has_zone) {
+    return {request.id, 400,
+            fmt::format("Timezone information is mandatory for the scheduled {}", what)};
+  }
+  if (at->time < turn.now.wall) {
+    return {request.id, 422, fmt::format("Cannot schedule {} in the past", what)};
+  }
+  return {request.id, 0, ""};
+}
 
 void absorb_manual(Turn& turn, const TxnEnd& end) {
   if (end.kind == TxnKind::cancel_failover) return absorb_cancelled(turn, end);

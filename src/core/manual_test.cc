@@ -37,16 +37,6 @@ Request request(Kind kind, const MemberName& from, const MemberName& candidate) 
   return r;
 }
 
-std::string reply(const Decision& decision) {
-  const auto* found = find<Reply>(decision);
-  return found ? std::to_string(found->status) + " " + found->text : "";
-}
-
-std::string reply_to(Case c, const Request& r) {
-  c.seen.requests = {r};
-  return reply(c.decide());
-}
-
 TEST(FailoverKey, TheLeaderStopsForTheNamedCandidate) {
   auto decision = with_key(leader(), "pg1", "pg2").decide();
   ASSERT_TRUE(find<StopServer>(decision));

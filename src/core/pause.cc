@@ -48,7 +48,10 @@ void arm_again(Turn& turn) {
     turn.act(Fence{"a primary without the lock, after a pause"});
     return turn.act(SwitchFence{true});
   }
-  if (!turn.proven()) return turn.say("the pause is over; waiting for a renewal to arm the fence");
+  keep_key_on_lease(turn);
+  if (!turn.proven() && !on_promises(turn)) {
+    return turn.say("the pause is over; waiting for a renewal to arm the fence");
+  }
   if (!turn.armed() || guard.deadline <= turn.now.boot) {
     return turn.act(Arm{*state.lock, *turn.seen.lease.held_until, turn.seen.lease.ttl});
   }

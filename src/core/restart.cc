@@ -58,17 +58,9 @@ void begin_restart(Turn& turn, const Request& request) {
   turn.state.restart = Restart{request, turn.now.boot + limit, false};
 }
 
-Reply check_schedule(const Turn& turn, const Request& request) {
-  auto at = parse_time(request.scheduled_at);
-  if (!at) {
-    return {request.id, 422,
-            "Unable to parse scheduled timestamp. It should be in an unambiguous format, "
-            "e.g. ISO 8601"};
-  }
-  if (!at->has_zone) {
-    return {request.id, 400, "Timezone information is mandatory for the scheduled restart"};
-  }
-  if (at->time < turn.now.wall) return {request.id, 422, "Cannot schedule restart in the past"};
+Reply check_restart_schedule(const Turn& turn, const Request& request) {
+  auto refusal = check_schedule(turn, request, "restart");
+  if (refusal.status != 0) return refusal;
   if (turn.state.scheduled_restart) {
     return {request.id, 409, "Another restart is already scheduled"};
   }
@@ -79,7 +71,7 @@ void schedule_restart(Turn& turn, const Request& request) {
   if (turn.paused()) {
     return turn.act(Reply{request.id, 500, "Can't schedule restart in the paused state"});
   }
-  auto reply = check_schedule(turn, request);
+  auto reply = check_restart_schedule(turn, request);
   if (reply.status == 202) {
     turn.state.scheduled_restart = request;
     turn.state.scheduled_restart->id = 0;

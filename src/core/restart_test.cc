@@ -15,16 +15,6 @@ Request request(Kind kind) {
   return r;
 }
 
-std::string reply(const Decision& decision) {
-  const auto* found = find<Reply>(decision);
-  return found ? std::to_string(found->status) + " " + found->text : "";
-}
-
-std::string reply_to(Case c, const Request& r) {
-  c.seen.requests = {r};
-  return reply(c.decide());
-}
-
 TEST(Restart, APrimaryIsStoppedAndStartedUnderItsLock) {
   auto c = Case();
   c.seen.requests = {request(Kind::restart)};

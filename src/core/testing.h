@@ -173,6 +173,17 @@ inline const Txn* find_txn(const Decision& decision, TxnKind kind) {
   return nullptr;
 }
 
+// "STATUS text", empty when nothing was answered.
+inline std::string reply(const Decision& decision) {
+  const auto* found = find<Reply>(decision);
+  return found ? std::to_string(found->status) + " " + found->text : "";
+}
+
+inline std::string reply_to(Case c, const Request& request) {
+  c.seen.requests = {request};
+  return reply(c.decide());
+}
+
 inline bool says(const Decision& decision, std::string_view part) {
   for (const auto& reason : decision.reasons) {
     if (reason.text.find(part) != std::string::npos) return true;

@@ -139,6 +139,8 @@ bool rule_hand_over(Turn& turn);
 void absorb_manual(Turn& turn, const TxnEnd& end);
 void duty_requests(Turn& turn);
 void rule_failover_key(Turn& turn);
+// Status 0: the time asked for is readable and lies ahead. `what`: the operation, for the text.
+Reply check_schedule(const Turn& turn, const Request& request, const char* what);
 
 // pause.cc
 bool rule_pause(Turn& turn);
@@ -167,6 +169,7 @@ void duty_finish_bootstrap(Turn& turn);
 // leader.cc
 void rule_lease(Turn& turn);
 bool rule_has_lock(Turn& turn);
+void keep_key_on_lease(Turn& turn);
 void keep_lock_in_pause(Turn& turn);
 
 // failsafe.cc
