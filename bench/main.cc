@@ -1,5 +1,5 @@
-// bench_failover failover|idle: runs the systems one after the other on the same machine with the
-// same writer, and writes a table and a JSON file.
+// bench_failover failover|idle: runs the systems one after the other, or several at a time, on the
+// same machine with the same writer, and writes a table and a JSON file.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -14,6 +14,8 @@
 
 #include "failover.h"
 #include "idle.h"
+#include "report.h"
+#include "workers.h"
 
 namespace pgsteady::bench {
 namespace {
@@ -29,6 +31,7 @@ struct Arguments {
   std::string json_path, markdown_path;
   int seconds = 60;
   unsigned seed = 1;
+  std::size_t together = 1;
 };
 
 bool chosen(const std::vector<std::string>& only, const std::string& key) {
@@ -68,80 +71,6 @@ class Rig {
   std::unique_ptr<Cluster> cluster_;
 };
 
-struct Row {
-  std::string fault_title, system_title, fault_key, system_key;
-  std::vector<Outcome> outcomes;
-
-  std::vector<double> outages() const {  // sorted, seconds
-    std::vector<double> all;
-    for (const auto& o : outcomes) all.push_back(static_cast<double>(o.outage.count()) / 1000);
-    std::sort(all.begin(), all.end());
-    return all;
-  }
-  double median() const {
-    auto all = outages();
-    if (all.empty()) return 0;
-    return (all[(all.size() - 1) / 2] + all[all.size() / 2]) / 2;
-  }
-  double maximum() const { return outages().empty() ? 0 : outages().back(); }
-  std::size_t sum(std::size_t Outcome::*field) const {
-    std::size_t total = 0;
-    for (const auto& o : outcomes) total += o.*field;
-    return total;
-  }
-  std::size_t restarts() const {
-    return static_cast<std::size_t>(
-        std::count_if(outcomes.begin(), outcomes.end(), [](auto& o) { return o.restarted; }));
-  }
-  std::size_t failures() const {
-    return static_cast<std::size_t>(
-        std::count_if(outcomes.begin(), outcomes.end(), [](auto& o) { return !o.recovered; }));
-  }
-};
-
-json::object to_json(const Row& row) {
-  json::array outages;
-  for (const auto& o : row.outcomes) outages.push_back(o.outage.count());
-  return {{"fault", row.fault_key},
-          {"system", row.system_key},
-          {"repetitions", row.outcomes.size()},
-          {"outage_ms", outages},
-          {"median_s", row.median()},
-          {"maximum_s", row.maximum()},
-          {"lost_acknowledged", row.sum(&Outcome::lost)},
-          {"old_primary_acks", row.sum(&Outcome::stale_acks)},
-          {"server_restarts", row.restarts()},
-          {"not_recovered", row.failures()}};
-}
-
-std::string settings_text(const std::vector<System>& all) {
-  std::string text;
-  for (const auto& system : all) {
-    std::string dcs;
-    for (const auto& line : system.options.dcs) dcs += (dcs.empty() ? "" : ", ") + line;
-    text += fmt::format("- {}: {}\n", system.title, dcs);
-  }
-  return text +
-         "- PostgreSQL 15, asynchronous replication, three nodes, one machine; etcd 3.4 on "
-         "loopback;"
-         " a commit every 10 ms over a multi-host connection, reconnecting after 10 ms\n";
-}
-
-std::string markdown(const std::vector<Row>& rows, const std::vector<System>& used) {
-  std::string text =
-      "| Fault | System | Outage median / maximum | Lost acknowledged | Old primary's acks after "
-      "the"
-      " new one's | Server restarted | Repetitions |\n|---|---|---|---|---|---|---|\n";
-  for (const auto& row : rows) {
-    text +=
-        fmt::format("| {} | {} | {:.2f} s / {:.2f} s | {} | {} | {} | {}{} |\n", row.fault_title,
-                    row.system_title, row.median(), row.maximum(), row.sum(&Outcome::lost),
-                    row.sum(&Outcome::stale_acks), row.restarts(), row.outcomes.size(),
-                    row.failures() ? fmt::format(" ({} did not recover)", row.failures()) : "");
-  }
-  return text + "\nSettings:\n\n" + settings_text(used);
-}
-
 void save(const Arguments& arguments, const std::string& table, const json::value& data) {
   if (!arguments.markdown_path.empty()) std::ofstream(arguments.markdown_path) << table;
   if (!arguments.json_path.empty()) {
@@ -149,58 +78,72 @@ void save(const Arguments& arguments, const std::string& table, const json::valu
   }
 }
 
-Row measure(Rig& rig, const System& system, const Fault& fault, int reps, std::mt19937& random) {
-  Row row{fault.title, system.title, fault.key, system.key, {}};
+void repeat(Rig& rig, const System& system, const Fault& fault, int reps, std::mt19937& random,
+            const SendLine& send) {
   std::uniform_int_distribution<std::int64_t> phase(
       0, std::min(system.ttl.count(), Millis(10000).count()));
   for (int i = 0; i < reps; ++i) {
     auto outcome = run_once(rig.cluster(), rig.etcd(), system, fault, Millis(phase(random)));
-    row.outcomes.push_back(outcome);
     fmt::print(stderr, "{} | {} | {}/{}: outage {} ms, lost {}, old acks {}{}{}\n", system.key,
                fault.key, i + 1, reps, outcome.outage.count(), outcome.lost, outcome.stale_acks,
                outcome.restarted ? ", restarted" : "", outcome.recovered ? "" : ", NOT RECOVERED");
+    send(to_line(fault.key, outcome));
     if (!outcome.recovered) {
       fmt::print(stderr, "{}", rig.cluster().logs(15));
       rig.renew();
     }
   }
-  return row;
+}
+
+void measure(const Arguments& arguments, const System& system, const SendLine& send) {
+  std::mt19937 random(arguments.seed);
+  std::unique_ptr<Rig> rig;
+  int members = 0;
+  for (const auto& fault : faults()) {
+    if (!chosen(arguments.only_faults, fault.key)) continue;
+    if (members != fault.etcd_members) {
+      rig.reset();
+      rig = std::make_unique<Rig>(system, members = fault.etcd_members);
+    }
+    repeat(*rig, system, fault, arguments.reps, random, send);
+  }
+}
+
+void add(std::vector<Row>& rows, const System& system, const std::string& line) {
+  auto outcome = from_line(line);
+  if (!outcome) return;
+  auto row = std::find_if(rows.begin(), rows.end(), [&](const Row& r) {
+    return r.system_key == system.key && r.fault_key == outcome->first;
+  });
+  if (row == rows.end()) {
+    for (const auto& fault : faults()) {
+      if (fault.key != outcome->first) continue;
+      row = rows.insert(rows.end(), {fault.title, system.title, fault.key, system.key, {}});
+    }
+  }
+  row->outcomes.push_back(outcome->second);
 }
 
 int bench_failover(const Arguments& arguments) {
-  std::mt19937 random(arguments.seed);
-  std::vector<Row> rows;
   std::vector<System> used;
   for (const auto& system : systems()) {
-    if (!chosen(arguments.only_systems, system.key)) continue;
-    used.push_back(system);
-    std::unique_ptr<Rig> rig;
-    int members = 0;
-    for (const auto& fault : faults()) {
-      if (!chosen(arguments.only_faults, fault.key)) continue;
-      if (members != fault.etcd_members) {
-        rig.reset();
-        rig = std::make_unique<Rig>(system, members = fault.etcd_members);
-      }
-      rows.push_back(measure(*rig, system, fault, arguments.reps, random));
-      // Written after each row: a long run that is interrupted keeps what it has.
-      json::array data;
-      for (const auto& row : rows) data.push_back(to_json(row));
-      save(arguments, markdown(rows, used),
-           json::object{
-               {"seed", arguments.seed}, {"settings", settings_text(used)}, {"rows", data}});
-    }
+    if (chosen(arguments.only_systems, system.key)) used.push_back(system);
   }
-  auto rank = [](const Row& row) {
-    auto all = faults();
-    return std::find_if(all.begin(), all.end(), [&](auto& f) { return f.key == row.fault_key; }) -
-           all.begin();
-  };
-  std::stable_sort(rows.begin(), rows.end(), [&](auto& a, auto& b) { return rank(a) < rank(b); });
-  auto table = markdown(rows, used);
-  if (!arguments.markdown_path.empty()) std::ofstream(arguments.markdown_path) << table;
-  std::cout << table;
-  return 0;
+  std::vector<Row> rows;
+  bool ok = run_workers(
+      used.size(), arguments.together,
+      [&](std::size_t i, const SendLine& send) { measure(arguments, used[i], send); },
+      [&](std::size_t i, const std::string& line) {
+        add(rows, used[i], line);
+        // Written after each repetition: a long run that is interrupted keeps what it has.
+        json::array data;
+        for (const auto& row : rows) data.push_back(to_json(row));
+        save(arguments, markdown(rows, used),
+             json::object{
+                 {"seed", arguments.seed}, {"settings", settings_text(used)}, {"rows", data}});
+      });
+  std::cout << markdown(rows, used);
+  return ok ? 0 : 1;
 }
 
 int bench_idle(const Arguments& arguments) {
@@ -249,6 +192,8 @@ int run(int argc, char** argv) {
   app.add_option("--json", arguments.json_path, "also write the figures here");
   app.add_option("--markdown", arguments.markdown_path, "also write the table here");
   app.add_option("--seconds", arguments.seconds, "how long idle is watched (60)");
+  app.add_option("--together", arguments.together,
+                 "systems measured at the same time, each on a cluster of its own (1)");
   app.add_option("--seed", arguments.seed, "of the random phases (1)");
   CLI11_PARSE(app, argc, argv);
   testing::adopt_orphans();

@@ -7,7 +7,7 @@
 namespace pgsteady::sim {
 namespace {
 
-constexpr Duration kHeartbeat = milliseconds(500);
+constexpr Duration kHeartbeat = seconds(1);
 constexpr Duration kUnarmedPatience = seconds(10);
 constexpr std::size_t kSaidLimit = 64;
 const WallTime kEpoch = WallTime(seconds(1'800'000'000));
@@ -51,7 +51,8 @@ Agent::Agent(Host& host, std::uint64_t generation)
   self_.version = "4.1.4";
   self_.bootstrap_config = config_json(host.cluster().settings);
   self_.bootstrap_ttl = seconds(host.cluster().settings.ttl_seconds);
-  if (host.cluster().settings.nofailover == host.place() + 1) self_.tags.values["nofailover"] = true;
+  if (host.cluster().settings.nofailover == host.place() + 1)
+    self_.tags.values["nofailover"] = true;
   dcs_.session.current = static_cast<int>(rng_.below(kEtcdMembers));
 }
 
@@ -111,7 +112,7 @@ void Agent::turn() {
   if (change && change->before_decide) change->before_decide(seen_, state_);
   auto decision = core::decide(state_, self_, seen_, now);
   if (change && change->after_decide) change->after_decide(seen_, state_, decision);
-  host_.cluster().checker.decided(host_.place(), state_, seen_, decision);
+  host_.cluster().checker.decided(host_.place(), seen_, decision);
   seen_.txn_ends.clear();
   seen_.job_ends.clear();
   seen_.polls.clear();
@@ -158,7 +159,8 @@ void Agent::arm_timer(lease::Instant when) {
 void Agent::heartbeat() {
   turned_at_ = host_.now();
   host_.ask_guardian(request(lease::Request::Kind::alive));
-  host_.after(kHeartbeat, host_.agent_actor(), [this] { heartbeat(); });
+  host_.after(std::min<Duration>(kHeartbeat, patience_ / 2), host_.agent_actor(),
+              [this] { heartbeat(); });
 }
 
 void Agent::on_notice(const lease::Notice& notice) {

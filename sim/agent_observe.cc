@@ -8,6 +8,7 @@ namespace pgsteady::sim {
 namespace {
 
 constexpr Duration kReadLimit = milliseconds(1000);
+constexpr Duration kQuietInterval = milliseconds(1900);
 constexpr Duration kMeasureTakes = microseconds(1500);
 constexpr Duration kMeasureLimit = milliseconds(2000);
 constexpr Duration kPeerLimit = milliseconds(300);
@@ -18,7 +19,8 @@ constexpr Duration kWatchStuckAfter = milliseconds(1000);
 }  // namespace
 
 void Agent::tick() {
-  read_dcs();
+  bool quiet = seen_.dcs.reachable && host_.now() < *seen_.dcs.read_at + kQuietInterval;
+  if (!quiet) read_dcs();
   measure();
   host_.after(seen_.dcs.cluster.settings().loop_wait, host_.agent_actor(), [this] { tick(); });
 }

@@ -73,8 +73,7 @@ void Checker::end_of_outage(Moment now) {
   last_write_ = now;
 }
 
-void Checker::decided(Place place, const core::State& before, const core::Observation& seen,
-                      const core::Decision& decision) {
+void Checker::decided(Place place, const core::Observation& seen, const core::Decision& decision) {
   auto& world = cluster_.world;
   const auto& takeover = decision.state.takeover;
   if (takeover.wants_read() && seen.dcs.term > 0 && !takeover.gone() && !seen.polls.empty() &&
@@ -84,7 +83,7 @@ void Checker::decided(Place place, const core::State& before, const core::Observ
   for (const auto& action : decision.actions) {
     bool rebuilds =
         std::holds_alternative<core::Clone>(action) || std::holds_alternative<core::Rewind>(action);
-    if (rebuilds && (before.lock || seen.guard.armed.valid())) {
+    if (rebuilds && (decision.state.lock || seen.guard.armed.valid())) {
       world.violation(cluster_.host(place).name() + " rebuilds its directory while it leads");
     }
   }

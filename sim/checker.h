@@ -22,8 +22,7 @@ class Checker {
   void writability_changed(Place place);
   void committing(Place from, const Txn& txn);  // etcd is about to carry it out
   void acknowledged(Place place, const WalPoint& commit);
-  void decided(Place place, const core::State& before, const core::Observation& seen,
-               const core::Decision& decision);
+  void decided(Place place, const core::Observation& seen, const core::Decision& decision);
   void promotes(Place place);
   // The data directory of a node is about to keep only `remains` of its WAL.
   void directory_changes(Place place, const WalPoint& remains);

@@ -68,7 +68,9 @@ void Renewer::look() {
   if (state == Renewal::State::none || state == Renewal::State::lease_lost) return;
   bool counted = renewal_.counted() && *renewal_.counted() >= round_began_;
   if (counted || state == Renewal::State::key_lost) {
-    auto rest = round_began_ + lease::renewal_interval(renewal_.ttl()) - host_.now();
+    auto interval = renewal_.epoch() ? lease::renewal_interval(renewal_.ttl())
+                                     : lease::idle_renewal_interval(renewal_.ttl());
+    auto rest = round_began_ + interval - host_.now();
     return schedule(std::max<Duration>(rest, Duration(0)), &Renewer::begin_round);
   }
   if (!hooks_.may_renew()) return schedule(repeat_interval(renewal_.ttl()), &Renewer::look);

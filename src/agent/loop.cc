@@ -19,7 +19,7 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 using std::chrono::seconds;
 
-constexpr auto kHeartbeat = milliseconds(500);
+constexpr nanoseconds kHeartbeat = seconds(1);  // at most
 constexpr auto kRepeatReason = seconds(10);  // a reason that stays the same is logged again
 constexpr nanoseconds kUnarmedPatience = seconds(10);  // for the loop of a replica
 constexpr char kVersion[] = "4.1.4";                   // what peers and patronictl branch on
@@ -236,10 +236,10 @@ void Loop::arm_timer(lease::Instant when) {
 awaitable<void> Loop::heartbeat() {
   asio::steady_timer timer(io_);
   boost::system::error_code error;
-  for (int beat = 0;; ++beat) {
+  for (;;) {
     turned_at_ns_ = boottime_now().count();
-    if (beat % 2 == 0) (void)guard_->alive();
-    timer.expires_after(kHeartbeat);
+    (void)guard_->alive();
+    timer.expires_after(std::min(kHeartbeat, nanoseconds(patience_ns_.load() / 2)));
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
   }
 }

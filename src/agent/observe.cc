@@ -15,6 +15,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr auto kReadLimit = milliseconds(1000);
+// A watch tells what changes; a read makes up for one that is stuck.
+constexpr auto kQuietInterval = milliseconds(1900);
 constexpr auto kMeasureLimit = milliseconds(2000);
 constexpr auto kWalLimit = milliseconds(3000);
 constexpr auto kPeerLimit = milliseconds(300);
@@ -46,7 +48,9 @@ core::PeerFigure figure_of(const MemberName& name, const Result<http::Response>&
 awaitable<void> Loop::tick() {
   boost::system::error_code error;
   for (;;) {
-    read_dcs();
+    bool quiet =
+        seen_.dcs.reachable && lease::Instant(boottime_now()) < *seen_.dcs.read_at + kQuietInterval;
+    if (!quiet) read_dcs();
     measure();
     tick_timer_.expires_after(seen_.dcs.cluster.settings().loop_wait);
     co_await tick_timer_.async_wait(asio::redirect_error(asio::use_awaitable, error));

@@ -132,8 +132,8 @@ void follow_running(Turn& turn, const UpstreamMember& leader) {
 
 }  // namespace
 
-// Polls how long the leader's lease would live: once a turn while it is renewed, quickly when it is
-// overdue, so that its end is known to 50 ms.
+// Polls how long the leader's lease would live: when it should have been renewed, as the last poll
+// tells, and quickly when it is overdue, so that its end is known to 50 ms.
 void watch_lease(Turn& turn) {
   const auto& leader = turn.cluster().leader;
   if (!leader || leader->lease == 0) return;
@@ -144,11 +144,8 @@ void watch_lease(Turn& turn) {
   if (ends) {
     // A lease renewed in time never has less than this left.
     auto overdue_at = *ends - (ttl - lease::renewal_interval(ttl) - milliseconds(500));
-    if (turn.now.boot >= overdue_at) {
-      interval = milliseconds(50);
-    } else {
-      turn.wake_at(overdue_at);
-    }
+    if (turn.now.boot < overdue_at) return turn.wake_at(overdue_at);
+    interval = milliseconds(50);
   }
   auto due = turn.state.last_poll + interval - milliseconds(5);
   if (turn.now.boot >= due) {

@@ -172,7 +172,9 @@ void Renewing::look() {
   auto state = renewal_.state();
   if (state == Renewal::State::none || state == Renewal::State::lease_lost) return;
   if (round_counted() || state == Renewal::State::key_lost) {
-    auto rest = round_began_ + lease::renewal_interval(renewal_.ttl()) - now();
+    auto interval = renewal_.epoch() ? lease::renewal_interval(renewal_.ttl())
+                                     : lease::idle_renewal_interval(renewal_.ttl());
+    auto rest = round_began_ + interval - now();
     return schedule(std::max<nanoseconds>(rest, nanoseconds(0)), &Renewing::begin_round);
   }
   if (!may_send()) return schedule(repeat_interval(renewal_.ttl()), &Renewing::look);

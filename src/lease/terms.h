@@ -31,9 +31,15 @@ constexpr Instant deadline(Instant sent, Duration granted_ttl) {
   return sent + granted_ttl - margin(granted_ttl);
 }
 
-// How often a lease is renewed.
+// How often a lease is renewed that holds the leader key.
 constexpr Duration renewal_interval(Duration ttl) {
   return std::min<Duration>(ttl / 3, std::chrono::seconds(1));
+}
+
+// And one that holds a member key only: as it is renewed at once when it gets the leader key, half
+// of that is enough.
+constexpr Duration idle_renewal_interval(Duration ttl) {
+  return renewal_interval(ttl) * 2;
 }
 
 }  // namespace pgsteady::lease

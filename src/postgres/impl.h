@@ -82,6 +82,8 @@ class Server::Impl {
   std::string log_directory() const;
   std::string complained;
   bool was_alive = false;  // when it was measured last
+  LocalServer looked;      // what its files told last
+  std::chrono::nanoseconds look_due{};
   std::chrono::steady_clock::time_point complaint_due{};
   Timeline history_of = 0;
   std::vector<TimelineSwitch> history;

@@ -15,6 +15,7 @@ namespace pgsteady::pg {
 namespace {
 
 constexpr std::chrono::seconds kSettingsInterval{10};
+constexpr std::chrono::seconds kBetweenLooks{3};  // at the files of a server that runs
 
 // Once for each connection.
 constexpr char kIdentityQuery[] =
@@ -354,11 +355,17 @@ awaitable<LocalServer> Server::measure(bool process_alive, std::chrono::millisec
     found.standby_signal = std::filesystem::exists(data + "/standby.signal", error);
     return found;
   };
-  // A disk that hangs must not hold the loop; until it answers nothing is known.
-  auto found = co_await run_aside<LocalServer>(impl_->pool, impl_->loop, look, deadline);
-  if (found) result.data = found->data;
-  if (found) result.standby_signal = found->standby_signal;
-  if (std::exchange(impl_->was_alive, process_alive) != process_alive) impl_->complaint_due = {};
+  const bool changed = std::exchange(impl_->was_alive, process_alive) != process_alive;
+  if (changed) impl_->complaint_due = {};
+  // What a running server has open changes seldom, and a look costs more than the question to it.
+  if (!process_alive || changed || result.measured_at >= impl_->look_due) {
+    // A disk that hangs must not hold the loop; until it answers nothing is known.
+    auto found = co_await run_aside<LocalServer>(impl_->pool, impl_->loop, look, deadline);
+    impl_->looked = found.value_or(LocalServer{});
+    impl_->look_due = boottime_now() + kBetweenLooks;
+  }
+  result.data = impl_->looked.data;
+  result.standby_signal = impl_->looked.standby_signal;
   if (process_alive) {
     co_await impl_->measure_running(result, deadline);
     if (result.state == ServerState::starting) {
