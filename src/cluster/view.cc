@@ -159,6 +159,16 @@ void read_release(const KeyValue& kv, ClusterView& view) {
   if (fields.findings().empty() && !note.leader.empty()) view.release = std::move(note);
 }
 
+void read_timeline(const KeyValue& kv, ClusterView& view) {
+  view.reserved_revision = kv.mod_revision;
+  auto number = parse_decimal(kv.value);
+  if (!number || *number > UINT32_MAX) {
+    view.problems.push_back("timeline: expected a number, found \"" + kv.value + "\"");
+  } else {
+    view.reserved_timeline = static_cast<Timeline>(*number);
+  }
+}
+
 void read_failsafe(const KeyValue& kv, ClusterView& view) {
   view.failsafe_revision = kv.mod_revision;
   auto object = parse_json_object(kv.value);
@@ -231,6 +241,7 @@ ClusterView parse_cluster(const std::vector<KeyValue>& keys, std::int64_t revisi
     if (kv.key == "history") read_history(kv, view);
     if (kv.key == "failover") read_failover(kv, view);
     if (kv.key == "release") read_release(kv, view);
+    if (kv.key == "timeline") read_timeline(kv, view);
     if (kv.key == "failsafe") read_failsafe(kv, view);
     if (kv.key == "sync") read_sync(kv, view);
     if (kv.key.starts_with(kUnfenced)) {

@@ -86,6 +86,8 @@ struct ClusterView {
   std::optional<FailoverRequest> failover;
   std::int64_t failover_revision = 0;  // of the key, also when it is cleared
   std::optional<ReleaseNote> release;
+  Timeline reserved_timeline = 0;      // our own key `timeline`, see reserve_timeline() in core/
+  std::int64_t reserved_revision = 0;  // mod revision; 0: there is no such key
   std::optional<FailsafeMembers> failsafe;  // absent too when it cannot be read
   std::int64_t failsafe_revision = 0;       // mod revision; 0: there is no such key
   std::optional<SyncState> sync;            // absent too when it cannot be read

@@ -54,12 +54,12 @@ TEST(ParseCluster, GarbageIsNamedAndLeftOut) {
       parse_cluster({kv("config", "\xff{"), kv("status", "[1]"), kv("history", "{}"),
                      kv("members/x", R"({"timeline":"soon","role":7})"), kv("members/", "{}"),
                      kv("failover", "nonsense"), kv("initialize", "abc"), kv("unknown", "??"),
-                     kv("release", R"({"leader":1})")},
+                     kv("release", R"({"leader":1})"), kv("timeline", "x")},
                     3);
   EXPECT_THAT(view.problems,
               ElementsAre(HasSubstr("config"), HasSubstr("status"), HasSubstr("history"),
                           HasSubstr("members/x"), HasSubstr("failover"), HasSubstr("initialize"),
-                          HasSubstr("release")));
+                          HasSubstr("release"), HasSubstr("timeline")));
   EXPECT_THAT(view.members, IsEmpty());
   EXPECT_FALSE(view.system_id());
   EXPECT_TRUE(view.initialize);  // garbage or not, somebody initialized

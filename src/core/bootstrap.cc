@@ -32,6 +32,7 @@ void take_lock_of_new_cluster(Turn& turn) {
                   Compare::unchanged("initialize", turn.cluster().initialize_revision)};
   txn.operations = {Operation::put("leader", turn.self.name, turn.seen.lease.lease),
                     Operation::remove("release")};
+  turn.state.asked_timeline = 0;  // a new cluster begins on its first
   turn.transact(TxnKind::acquire, std::move(txn));
 }
 

@@ -44,6 +44,8 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
   }
   switch (end.kind) {
     case TxnKind::acquire:
+      if (end.succeeded) state.reserved_timeline = state.asked_timeline;
+      [[fallthrough]];
     case TxnKind::readopt:
       if (end.succeeded) absorb_lock_taken(turn, end);
       if (end.answered && !end.succeeded) turn.say("Could not take out TTL lock");
@@ -148,18 +150,6 @@ void absorb_new_history(Turn& turn) {
   state.read_revision = turn.cluster().revision;
 }
 
-void absorb_other_leader(Turn& turn) {
-  const auto& leader = turn.cluster().leader;
-  if (!leader || turn.leader_is_me()) return;
-  auto& state = turn.state;
-  if (lease::Epoch{leader->lease, leader->mod_revision} != state.takeover.key()) {
-    state.other_leader = leader->name;
-    state.other_leader_served_on = 0;
-  }
-  const auto* member = turn.cluster().member(leader->name);
-  if (member && member->role == "primary") state.other_leader_served_on = member->timeline;
-}
-
 void absorb_leader_key(Turn& turn) {
   const auto& cluster = turn.cluster();
   auto& takeover = turn.state.takeover;
@@ -172,7 +162,6 @@ void absorb_leader_key(Turn& turn) {
     turn.state.nameless_since = turn.now.boot;
   }
   takeover.read(*turn.seen.dcs.read_at, turn.seen.dcs.term);
-  absorb_other_leader(turn);
   if (cluster.leader) {
     takeover.key_seen({cluster.leader->lease, cluster.leader->mod_revision});
   } else {

@@ -42,7 +42,7 @@ void start_with_lock(Turn& turn) {
     return;
   }
   if (state.start.waits(turn.now.boot)) return turn.wake_at(state.start.until);
-  bool as_primary = server.control->was_primary() && !server.standby_signal;
+  bool as_primary = starts_as_primary(turn);
   turn.say(as_primary ? "starting as the primary because I have the session lock"
                       : "starting in recovery because I have the session lock");
   if (as_primary) recall_sync(turn);
@@ -89,18 +89,6 @@ std::vector<TimelineSwitch> without_gap(std::vector<TimelineSwitch> lines, Timel
   return lines;
 }
 
-// Two nodes that each made the same timeline could stream from each other, and never notice. One
-// that led and was never seen to serve may have made the next number, or make it when its host
-// resumes, before its guardian comes to kill it.
-Timeline newest_timeline(const Turn& turn) {
-  const auto& history = turn.cluster().history;
-  const auto& state = turn.state;
-  Timeline newest = history.empty() ? 1 : history.back().timeline + 1;
-  for (const auto& member : turn.cluster().members) newest = std::max(newest, member.timeline);
-  bool unseen = !state.other_leader.empty() && state.other_leader_served_on == 0;
-  return unseen ? newest + 1 : newest;
-}
-
 lease::Duration promotion_limit(const Turn& turn) {
   return std::max<lease::Duration>(turn.settings().primary_start_timeout, seconds(10));
 }
@@ -108,7 +96,9 @@ lease::Duration promotion_limit(const Turn& turn) {
 void promote(Turn& turn) {
   if (rule_sync_key_first(turn)) return;
   turn.say("promoted self to leader by acquiring session lock");
-  turn.act(Promote{*turn.state.lock, promotion_limit(turn), newest_timeline(turn)});
+  auto newest = turn.state.reserved_timeline;
+  turn.act(Promote{*turn.state.lock, promotion_limit(turn),
+                   newest > 0 ? newest - 1 : newest_timeline(turn)});
 }
 
 // The history key repeats the server's own history file, with the reason and the leader added to

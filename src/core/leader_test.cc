@@ -5,25 +5,19 @@
 namespace pgsteady::core::testing {
 namespace {
 
-// It may have made the next timeline, or make it when its frozen host resumes.
-TEST(Leader, ALeaderThatWasNeverSeenToServeMayHaveMadeATimeline) {
-  auto promoted = [](std::string role) {
-    auto c = Case().leads().running_standby();
-    c.seen.dcs.cluster.history = {{1, Lsn{500}, "", "", ""}};
-    auto& cluster = c.seen.dcs.cluster;
-    const auto mine = cluster.leader;
-    cluster.leader = LeaderKey{"pg2", 12, 90};
-    cluster.members[1].role = std::move(role);
-    cluster.members[1].timeline = 2;
-    c.state = Case(c).no_lock().decide().state;
-    c.state.lock = kEpoch;
-    cluster.leader = mine;
+TEST(Leader, PromotesToTheTimelineThatItReservedWithTheLock) {
+  auto c = Case().leads().running_standby();
+  c.seen.dcs.cluster.history = {{1, Lsn{500}, "", "", ""}};
+  auto newest = [&] {
     auto decision = c.decide();
     const auto* promote = find<Promote>(decision);
     return promote ? promote->newest : 0;
   };
-  EXPECT_EQ(promoted("primary"), 2u);
-  EXPECT_EQ(promoted("replica"), 3u);
+  EXPECT_EQ(newest(), 2u) << "taken by somebody whose answer got lost";
+  c.seen.dcs.cluster.reserved_timeline = 4;
+  EXPECT_EQ(newest(), 4u);
+  c.state.reserved_timeline = 4;
+  EXPECT_EQ(newest(), 3u);
 }
 
 TEST(Leader, ArmsBeforeAnythingElse) {

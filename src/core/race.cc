@@ -19,8 +19,35 @@ bool is_named(const Turn& turn) {
   return wanted && wanted->candidate == turn.self.name;
 }
 
+// Stopped as a primary, and to be started as one again: no timeline is made.
+bool starts_as_primary(const Turn& turn) {
+  const auto& server = turn.seen.server;
+  return server.control && server.control->was_primary() && !server.standby_signal;
+}
+
+// The newest that anybody has made or reserved.
+Timeline newest_timeline(const Turn& turn) {
+  const auto& cluster = turn.cluster();
+  Timeline newest = cluster.history.empty() ? 1 : cluster.history.back().timeline + 1;
+  for (const auto& member : cluster.members) newest = std::max(newest, member.timeline);
+  return std::max(newest, cluster.reserved_timeline);
+}
+
+// Two nodes that each made the same timeline could stream from each other, and never notice. A
+// leader may have made one of which nobody has heard, or make it when its host resumes, before its
+// guardian comes to kill it. So its number stands in etcd from the moment it gets the lock.
+void reserve_timeline(Turn& turn, Txn& txn) {
+  auto& state = turn.state;
+  state.asked_timeline = state.reserved_timeline = 0;
+  bool promotes = turn.process_exists() ? turn.is_standby() : !starts_as_primary(turn);
+  if (!promotes) return;
+  state.asked_timeline = newest_timeline(turn) + 1;
+  txn.compares.push_back(Compare::unchanged("timeline", turn.cluster().reserved_revision));
+  txn.operations.push_back(Operation::put("timeline", std::to_string(state.asked_timeline)));
+}
+
 void acquire(Turn& turn) {
-  if (turn.seen.lease.lease == 0) return;
+  if (turn.seen.lease.lease == 0 || !turn.may_transact(TxnKind::acquire)) return;
   const auto& leader = turn.cluster().leader;  // there: its lease is over, etcd has not noticed yet
   Txn txn;
   // Who is in the list has been asked by a leader that lives on promises; so it may not change.
@@ -33,6 +60,7 @@ void acquire(Turn& turn) {
   for (const auto& [name, revision] : turn.cluster().unfenced) {
     if (name != turn.self.name) txn.operations.push_back(Operation::remove("unfenced/" + name));
   }
+  reserve_timeline(turn, txn);
   turn.transact(TxnKind::acquire, std::move(txn));
 }
 

@@ -47,8 +47,25 @@ TEST(Race, AsksTheOthersThenTakesTheLock) {
   const auto* txn = find_txn(decision, TxnKind::acquire);
   ASSERT_TRUE(txn);
   EXPECT_EQ(txn->compares,
-            (std::vector<Compare>{Compare::absent("leader"), Compare::unchanged("failsafe", 6)}));
+            (std::vector<Compare>{Compare::absent("leader"), Compare::unchanged("failsafe", 6),
+                                  Compare::unchanged("timeline", 0)}));
   EXPECT_EQ(txn->operations[0], Operation::put("leader", "pg1", kLease));
+}
+
+TEST(Race, TheNextTimelineIsReservedWithTheLock) {
+  auto c = Case().leaderless().peer("pg3", Lsn{1000});
+  c.seen.dcs.cluster.reserved_timeline = 7;  // of a leader that may not have got so far
+  c.seen.dcs.cluster.reserved_revision = 88;
+  auto decision = c.decide();
+  const auto* txn = find_txn(decision, TxnKind::acquire);
+  ASSERT_TRUE(txn);
+  EXPECT_EQ(txn->compares.back(), Compare::unchanged("timeline", 88));
+  EXPECT_EQ(txn->operations.back(), Operation::put("timeline", "8"));
+  c.state = decision.state;
+  c.seen.txn_ends = {{TxnKind::acquire, true, false, true, 300, kLease}};
+  EXPECT_EQ(c.decide().state.reserved_timeline, 8u);
+  c.seen.txn_ends = {{TxnKind::readopt, true, false, true, 300, kLease}};
+  EXPECT_EQ(c.decide().state.reserved_timeline, 0u);
 }
 
 TEST(Race, LosesToWhoeverIsAhead) {

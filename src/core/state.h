@@ -76,8 +76,8 @@ struct State {
   bool begun = false;                // the first decision was made
   std::optional<lease::Epoch> lock;  // the leader key as this node holds it
   lease::Takeover takeover;
-  MemberName other_leader;                   // the last one that was not this node
-  Timeline other_leader_served_on = 0;       // that it was seen as a primary on; 0: never
+  Timeline asked_timeline = 0;               // reserved by the acquire that was sent last; 0: none
+  Timeline reserved_timeline = 0;            // by the one that brought the lock
   std::optional<lease::Instant> refused_at;  // when the guardian last refused to arm the lock
   lease::Duration asked_ttl{};               // that the present lease was asked for with
   std::int64_t read_revision = 0;            // of the newest read

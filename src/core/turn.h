@@ -200,6 +200,8 @@ bool has_votes(Turn& turn, const PeerRound& round);
 // race.cc
 bool is_named(const Turn& turn);
 void acquire(Turn& turn);
+bool starts_as_primary(const Turn& turn);
+Timeline newest_timeline(const Turn& turn);
 bool rule_leader_key_is_mine(Turn& turn);
 bool rule_no_leader(Turn& turn);
 void rule_stale_leader(Turn& turn);
