@@ -11,7 +11,8 @@ constexpr auto kLeastLimit = seconds(5);      // primary_start_timeout may be 0
 constexpr auto kReapLimit = seconds(2);
 constexpr auto kUnfit = seconds(30);  // a node that gave way leaves races to others for so long
 constexpr auto kCrashWindow = seconds(60);
-constexpr std::size_t kCrashLimit = 3;
+constexpr std::size_t kCrashLimit = 3;      // then it is handed over when it is up again
+constexpr std::size_t kLastCrashLimit = 6;  // then as it is
 
 lease::Duration limit_of(const Turn& turn) {
   return std::max<lease::Duration>(turn.settings().primary_start_timeout, kLeastLimit);
@@ -118,7 +119,22 @@ void watch_reaping(Turn& turn) {
   turn.act(DropLease{false});
 }
 
-// True when the server is being fenced.
+// Its crash recovery brings back every acknowledged commit, and a clean stop ships them: nothing is
+// lost as long as the server lives that long.
+bool rule_crashes(Turn& turn) {
+  auto& state = turn.state;
+  if (state.crashes.size() < kCrashLimit) return false;
+  auto why = fmt::format("PostgreSQL crashed {} times within a minute", state.crashes.size());
+  if (state.crashes.size() >= kLastCrashLimit) return give_way(turn, why);
+  if (!turn.is_primary()) return false;
+  state.successor = best_successor(turn);
+  if (state.successor.empty()) return false;
+  turn.say(Reason::Level::warning, "demoting self because " + why);
+  state.handing_over = true;
+  return rule_hand_over(turn);
+}
+
+// True when the server is being fenced or stopped.
 bool rule_no_progress(Turn& turn) {
   auto& state = turn.state;
   if (turn.seen.server.state == ServerState::hung) {
@@ -129,10 +145,7 @@ bool rule_no_progress(Turn& turn) {
     return false;
   }
   state.hung_since.reset();
-  if (state.crashes.size() >= kCrashLimit) {
-    return give_way(
-        turn, fmt::format("PostgreSQL crashed {} times within a minute", state.crashes.size()));
-  }
+  if (rule_crashes(turn)) return true;
   if (state.promotion_failed) return give_way(turn, "the promotion did not end");
   if (!turn.is_primary()) return false;
   return commits_hang(turn) && give_way(turn, "commits make no progress");

@@ -94,18 +94,30 @@ Decision crashes(Case& c, int times) {
     c.seen.server.state = ServerState::starting;
     c.now.boot += 100ms;
     auto decision = c.decide();
-    if (i + 1 == times) return decision;
     c.state = decision.state;
+    if (i + 1 == times) return decision;
   }
   return c.decide();
 }
 
+Decision up_again(Case& c) {
+  return c.running_primary().decide();
+}
+
 TEST(Progress, AServerThatCrashesAgainAndAgainCostsTheLock) {
-  Case twice, thrice, stopped;
-  EXPECT_FALSE(find<Fence>(crashes(twice, 2)));
-  EXPECT_TRUE(find<Fence>(crashes(thrice, 3)));
-  stopped.state.crashes = {at(30s), at(35s), at(39s)};
-  EXPECT_FALSE(find<Fence>(stopped.decide())) << "long ago";
+  Case twice, thrice, six;
+  crashes(twice, 2);
+  EXPECT_FALSE(find<StopServer>(up_again(twice)));
+  EXPECT_FALSE(find<Fence>(crashes(thrice, 3))) << "its recovery brings back all commits";
+  EXPECT_FALSE(find<StopServer>(up_again(thrice))) << "nobody streams yet";
+  thrice.seen.server.replication = {{"", "pg3", "", "streaming", "", 0, Lsn{1000}}};
+  auto decision = up_again(thrice);
+  ASSERT_TRUE(find<StopServer>(decision));
+  EXPECT_EQ(find<StopServer>(decision)->mode, StopServer::Mode::fast);
+  EXPECT_EQ(decision.state.successor, "pg3");
+  EXPECT_TRUE(find<Fence>(crashes(six, 6)));
+  thrice.state.crashes = {at(30s), at(35s), at(39s)};
+  EXPECT_FALSE(find<StopServer>(up_again(thrice))) << "long ago";
 }
 
 TEST(Progress, APromotionThatDoesNotEndCostsTheLock) {
