@@ -16,6 +16,9 @@ std::optional<UpstreamMember> upstream_of_leader(const Turn& turn) {
 namespace {
 
 constexpr auto kHistoryPatience = seconds(10);  // for a leader that publishes no history
+// etcd tells the rest of a lease in whole seconds. Only polls that see the last one begin know its
+// end better than that; with less left when it is overdue they have to be quick all the time.
+constexpr auto kSeenToChange = milliseconds(2100);
 
 Timeline leader_timeline(const Turn& turn) {
   return leader_serves(turn) ? turn.cluster().member(turn.cluster().leader->name)->timeline : 0;
@@ -63,7 +66,7 @@ void reunite(Turn& turn, const UpstreamMember& leader) {
   if (!can_rewind(turn)) return clone_from(turn, leader);
   if (turn.state.rewind.waits(turn.now.boot)) return turn.wake_at(turn.state.rewind.until);
   turn.say(fmt::format("running pg_rewind from {}", leader.name));
-  turn.act(Rewind{leader});
+  turn.act(Rewind{leader, parted_at(position(turn).timeline, turn.cluster().history)});
 }
 
 void start_standby(Turn& turn, const std::optional<UpstreamMember>& upstream) {
@@ -143,9 +146,11 @@ void watch_lease(Turn& turn) {
   auto ends = turn.state.takeover.ends_before();
   if (ends) {
     // A lease renewed in time never has less than this left.
-    auto overdue_at = *ends - (ttl - lease::renewal_interval(ttl) - milliseconds(500));
-    if (turn.now.boot < overdue_at) return turn.wake_at(overdue_at);
-    interval = milliseconds(50);
+    auto left = ttl - lease::renewal_interval(ttl) - milliseconds(500);
+    bool overdue = turn.now.boot >= *ends - left;
+    if (!overdue && left > kSeenToChange) return turn.wake_at(*ends - left);
+    interval = overdue ? milliseconds(50) : milliseconds(250);
+    if (!overdue) turn.wake_at(*ends - left);
   }
   auto due = turn.state.last_poll + interval - milliseconds(5);
   if (turn.now.boot >= due) {
