@@ -1,5 +1,5 @@
-// bench_failover failover|idle: runs the systems one after the other, or several at a time, on the
-// same machine with the same writer, and writes a table and a JSON file.
+// bench_failover failover|rejoin|idle: runs the systems one after the other, or several at a time,
+// on the same machine with the same writer, and writes a table and a JSON file.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -14,6 +14,7 @@
 
 #include "failover.h"
 #include "idle.h"
+#include "rejoin.h"
 #include "report.h"
 #include "workers.h"
 
@@ -146,6 +147,18 @@ int bench_failover(const Arguments& arguments) {
   return ok ? 0 : 1;
 }
 
+// A new cluster writes WAL of its own accord for a while, and its position to etcd.
+void await_idle(Etcd& etcd) {
+  std::optional<long> before;
+  testing::eventually(
+      Millis(180000),
+      [&] {
+        auto now = etcd.proposals();
+        return now && std::exchange(before, now) == now;
+      },
+      Millis(30000));
+}
+
 int bench_idle(const Arguments& arguments) {
   std::string table =
       "| System | Agent PSS | Agent CPU | Guardian PSS | Guardian CPU | Raft proposals |\n"
@@ -154,8 +167,7 @@ int bench_idle(const Arguments& arguments) {
   for (const auto& system : systems()) {
     if (!chosen(arguments.only_systems, system.key)) continue;
     Rig rig(system, 1);
-    testing::eventually(
-        Millis(20000), [] { return false; }, Millis(1000));  // until it is idle
+    await_idle(rig.etcd());
     auto idle = measure_idle(rig.cluster(), rig.etcd(), Millis(arguments.seconds * 1000));
     table +=
         fmt::format("| {} | {:.1f} MB | {:.2f} % | {:.1f} MB | {:.2f} % | {:.1f} a minute |\n",
@@ -174,6 +186,31 @@ int bench_idle(const Arguments& arguments) {
   return 0;
 }
 
+int bench_rejoin(const Arguments& arguments) {
+  std::string table =
+      "| System | Streams again after, median / maximum | Repetitions |\n|---|---|---|\n";
+  json::array data;
+  for (const auto& system : systems()) {
+    if (!chosen(arguments.only_systems, system.key)) continue;
+    Rig rig(system, 1);
+    Row row{"", system.title, "rejoin", system.key, {}};
+    for (int i = 0; i < arguments.reps; ++i) {
+      auto time = rejoin_once(rig.cluster());
+      fmt::print(stderr, "{} | rejoin | {}/{}: {} ms\n", system.key, i + 1, arguments.reps,
+                 time ? time->count() : -1);
+      if (!time) throw std::runtime_error("the node did not come back\n" + rig.cluster().logs(15));
+      row.outcomes.push_back({*time});
+    }
+    table += fmt::format("| {} | {:.2f} s / {:.2f} s | {} |\n", system.title, row.median(),
+                         row.maximum(), row.outcomes.size());
+    data.push_back(json::object{
+        {"system", system.key}, {"median_s", row.median()}, {"maximum_s", row.maximum()}});
+  }
+  save(arguments, table, data);
+  std::cout << table;
+  return 0;
+}
+
 template <typename Range>
 std::string keys_of(const Range& range) {
   std::string text;
@@ -184,8 +221,8 @@ std::string keys_of(const Range& range) {
 int run(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("write outages and running costs, measured against Debian's Patroni");
-  app.add_option("what", arguments.what, "failover or idle")
-      ->check(CLI::IsMember({"failover", "idle"}));
+  app.add_option("what", arguments.what, "failover, rejoin or idle")
+      ->check(CLI::IsMember({"failover", "rejoin", "idle"}));
   app.add_option("--reps", arguments.reps, "repetitions of each fault (20)");
   app.add_option("--systems", arguments.only_systems, "of " + keys_of(systems()))->delimiter(',');
   app.add_option("--only", arguments.only_faults, "of " + keys_of(faults()))->delimiter(',');
@@ -197,7 +234,9 @@ int run(int argc, char** argv) {
   app.add_option("--seed", arguments.seed, "of the random phases (1)");
   CLI11_PARSE(app, argc, argv);
   testing::adopt_orphans();
-  int result = arguments.what == "idle" ? bench_idle(arguments) : bench_failover(arguments);
+  int result = arguments.what == "idle"     ? bench_idle(arguments)
+               : arguments.what == "rejoin" ? bench_rejoin(arguments)
+                                            : bench_failover(arguments);
   testing::kill_orphans();
   return result;
 }

@@ -175,7 +175,7 @@ bool Loop::act(const core::Clone& a) {
 }
 
 bool Loop::act(const core::Rewind& a) {
-  return start_job(core::JobKind::rewind, rewind(a.from));
+  return start_job(core::JobKind::rewind, rewind(a));
 }
 
 bool Loop::act(const core::StartServer& a) {

@@ -174,7 +174,8 @@ awaitable<Result<std::string>> Loop::clone(core::Clone how) {
   co_return from.name;
 }
 
-awaitable<Result<std::string>> Loop::rewind(core::UpstreamMember from) {
+awaitable<Result<std::string>> Loop::rewind(core::Rewind about) {
+  const auto& from = about.from;
   job_harmless_ = true;  // until pg_rewind runs
   auto written = server_.write_pgpass({from.address});
   if (!written) co_return tl::unexpected(written.error());
@@ -192,7 +193,7 @@ awaitable<Result<std::string>> Loop::rewind(core::UpstreamMember from) {
     }
     co_await sleep(milliseconds(200));
   }
-  auto kept = co_await server_.keep_diverged_wal("the rewind from " + from.name);
+  auto kept = co_await server_.keep_diverged_wal("the rewind from " + from.name, about.parted_at);
   if (!kept) co_return tl::unexpected(kept.error());
   auto marked = server_.set_job_marker("rewind");
   if (!marked) co_return tl::unexpected(marked.error());

@@ -118,7 +118,7 @@ class Loop {
   awaitable<void> run_job(core::JobKind kind, awaitable<Result<std::string>> job);
   awaitable<Result<std::string>> initdb();
   awaitable<Result<std::string>> clone(core::Clone how);
-  awaitable<Result<std::string>> rewind(core::UpstreamMember from);
+  awaitable<Result<std::string>> rewind(core::Rewind about);
   awaitable<Result<std::string>> start_server(core::StartServer how);
   awaitable<Result<std::string>> stop_server(core::StopServer how);
   awaitable<Result<std::string>> promote(core::Promote how);

@@ -74,6 +74,7 @@ struct Clone {
 };
 struct Rewind {
   UpstreamMember from;
+  std::optional<Lsn> parted_at{};  // WAL before it is the leader's as well; nullopt: not known
 };
 struct StartServer {
   bool as_primary;

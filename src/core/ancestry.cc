@@ -35,4 +35,10 @@ Ancestry compare_with_leader(const WalPosition& local, Timeline leader_timeline,
   return local.end > line->end ? Ancestry::diverged : Ancestry::same;
 }
 
+std::optional<Lsn> parted_at(Timeline timeline, const std::vector<TimelineSwitch>& history) {
+  const auto* line = switch_of(history, timeline);
+  if (!line || line->reason == kPassedOver) return std::nullopt;
+  return line->end;
+}
+
 }  // namespace pgsteady::core

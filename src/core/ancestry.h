@@ -33,4 +33,7 @@ enum class Ancestry {
 Ancestry compare_with_leader(const WalPosition& local, Timeline leader_timeline,
                              const std::vector<TimelineSwitch>& history);
 
+// From where on the WAL of `timeline` may be in no history of the leader; nullopt: not known.
+std::optional<Lsn> parted_at(Timeline timeline, const std::vector<TimelineSwitch>& history);
+
 }  // namespace pgsteady::core

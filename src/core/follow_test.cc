@@ -106,6 +106,10 @@ TEST(Follow, AncestryDecidesBetweenStreamingAndRewinding) {
     std::string did = find<Rewind>(decision)        ? "rewind"
                       : find<StartServer>(decision) ? "start"
                                                     : "wait";
+    if (const auto* rewind = find<Rewind>(decision)) {
+      EXPECT_EQ(rewind->parted_at,
+                row.local == 1 ? std::optional(Lsn{row.switched}) : std::nullopt);
+    }
     EXPECT_EQ(did, row.then) << row.control << " " << row.local << " " << row.leader << " "
                              << row.end;
   }

@@ -47,14 +47,19 @@ bool is_wal_name(const std::string& name) {
   return partial || history;
 }
 
-// A segment made in advance from an old one holds that one's content until it is written: its first
-// page tells another address than its name.
-bool is_written(const fs::path& path, std::uintmax_t bytes) {
+// Where a segment begins, from its name and size; nullopt: a history file.
+std::optional<Lsn> begin_of(const fs::path& path, std::uintmax_t bytes) {
   const auto name = path.filename().string();
-  if (name.size() < 24) return true;  // a history file
+  if (name.size() < 24) return std::nullopt;
   unsigned long log = 0, segment = 0;
   std::from_chars(name.data() + 8, name.data() + 16, log, 16);
   std::from_chars(name.data() + 16, name.data() + 24, segment, 16);
+  return Lsn{(static_cast<std::uint64_t>(log) << 32) + segment * bytes};
+}
+
+// A segment made in advance from an old one holds that one's content until it is written: its first
+// page tells another address than its name.
+bool is_written(const fs::path& path, Lsn begin) {
   struct {
     std::uint16_t magic, info;
     std::uint32_t timeline;
@@ -63,7 +68,7 @@ bool is_written(const fs::path& path, std::uintmax_t bytes) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   const bool read = fd >= 0 && ::read(fd, &page, sizeof page) == sizeof page;
   if (fd >= 0) ::close(fd);
-  return read && page.address == (static_cast<std::uint64_t>(log) << 32) + segment * bytes;
+  return read && page.address == begin.value;
 }
 
 struct Kept {
@@ -71,15 +76,20 @@ struct Kept {
   std::uintmax_t bytes = 0;
 };
 
-// Segments and history files, newest first: their names sort by timeline and place.
-std::vector<Kept> wal_files(const fs::path& pg_wal) {
+// History files, and segments with anything at `parted_at` or after it; newest first: their names
+// sort by timeline and place.
+std::vector<Kept> wal_files(const fs::path& pg_wal, Lsn parted_at) {
   std::vector<Kept> files;
   std::error_code error;
   for (fs::directory_iterator it(pg_wal, error), end; !error && it != end; it.increment(error)) {
     const auto name = it->path().filename().string();
     if (!is_wal_name(name) || !it->is_regular_file(error)) continue;
     const auto bytes = it->file_size(error);
-    if (!error && is_written(it->path(), bytes)) files.push_back({it->path(), bytes});
+    if (error) continue;
+    const auto begin = begin_of(it->path(), bytes);
+    const bool wanted =
+        !begin || (begin->value + bytes > parted_at.value && is_written(it->path(), *begin));
+    if (wanted) files.push_back({it->path(), bytes});
   }
   std::sort(files.begin(), files.end(),
             [](const Kept& a, const Kept& b) { return a.path.filename() > b.path.filename(); });
@@ -224,7 +234,7 @@ std::string name_of_kept(const ControlFile& control) {
 
 // Into state_dir/diverged; `move` when the data directory is given up, else copies.
 Result<void> keep_wal(const ServerSettings& settings, const std::string& why, bool move,
-                      const Flag& stop) {
+                      Lsn parted_at, const Flag& stop) {
   const auto output = read_control_data(settings.bin_dir, settings.data_dir);
   const auto found = output ? parse_control_data(*output) : tl::unexpected(output.error());
   if (!found && found.error().kind != ErrorKind::corrupt) return tl::unexpected(found.error());
@@ -243,7 +253,7 @@ Result<void> keep_wal(const ServerSettings& settings, const std::string& why, bo
   const auto limit = move ? kKeptBytes : kCopiedBytes;
   std::uintmax_t bytes = 0;
   std::size_t files = 0, dropped = 0;
-  for (const auto& file : wal_files(fs::path(settings.data_dir) / "pg_wal")) {
+  for (const auto& file : wal_files(fs::path(settings.data_dir) / "pg_wal", parted_at)) {
     if (bytes + file.bytes > limit) {
       ++dropped;
       continue;
@@ -273,7 +283,7 @@ Result<void> keep_wal(const ServerSettings& settings, const std::string& why, bo
 
 Result<void> clear(const ServerSettings& settings, const std::string& why, const Flag& stop) {
   const fs::path data = settings.data_dir;
-  if (auto kept = keep_wal(settings, why, true, stop); !kept) return kept;
+  if (auto kept = keep_wal(settings, why, true, Lsn{}, stop); !kept) return kept;
   log_warning("removing the content of {}: {}", settings.data_dir, why);
   std::error_code error;
   // First of all what makes it look like a database: a crash from here on leaves it broken.
@@ -305,9 +315,10 @@ awaitable<Result<void>> Server::Impl::work_on_files(
   co_return *done;
 }
 
-awaitable<Result<void>> Server::keep_diverged_wal(std::string why) {
-  std::function<Result<void>(const Flag&)> work = [settings = settings(), why](const Flag& stop) {
-    return keep_wal(settings, why, false, stop);
+awaitable<Result<void>> Server::keep_diverged_wal(std::string why, std::optional<Lsn> parted_at) {
+  std::function<Result<void>(const Flag&)> work = [settings = settings(), why,
+                                                   parted_at](const Flag& stop) {
+    return keep_wal(settings, why, false, parted_at.value_or(Lsn{}), stop);
   };
   auto kept = co_await impl_->work_on_files(work);
   co_return kept;

@@ -178,7 +178,7 @@ Minimum recovery ending location: 0/0
   boost::asio::steady_timer timer(loop, 100ms);
   bool ticked = false;
   timer.async_wait([&](boost::system::error_code) { ticked = true; });
-  ASSERT_TRUE(run(loop, other.keep_diverged_wal("a test")));
+  ASSERT_TRUE(run(loop, other.keep_diverged_wal("a test", std::nullopt)));
   EXPECT_TRUE(ticked);
   const auto kept = settings.state_dir + "/diverged/n1/2-0_3000028/00000002.history";
   EXPECT_EQ(read_file(kept).value(), "one\n");
@@ -187,10 +187,10 @@ Minimum recovery ending location: 0/0
   const auto whole = std::filesystem::last_write_time(kept);
   { std::ofstream(kept) << "own\n"; }
   std::filesystem::last_write_time(kept, whole);
-  ASSERT_TRUE(run(loop, other.keep_diverged_wal("a test")));
+  ASSERT_TRUE(run(loop, other.keep_diverged_wal("a test", std::nullopt)));
   EXPECT_EQ(read_file(kept).value(), "own\n");
   std::filesystem::resize_file(kept, 1);
-  ASSERT_TRUE(run(loop, other.keep_diverged_wal("a test")));
+  ASSERT_TRUE(run(loop, other.keep_diverged_wal("a test", std::nullopt)));
   EXPECT_EQ(read_file(kept).value(), "one\n");
 }
 

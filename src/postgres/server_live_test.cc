@@ -367,9 +367,12 @@ TEST_F(LiveServerTest, ClearsADirectoryButKeepsItsWal) {
   const std::string in_advance = "0000000100000000000000F0";  // an old segment under a new name
   std::filesystem::copy_file(pg_wal + *segments_in(pg_wal).begin(), pg_wal + in_advance);
   const auto in_data = segments_in(pg_wal);
-  ASSERT_TRUE(run(node.loop, node.server.keep_diverged_wal("a test")));
+  const Lsn third{3ull << 24};
+  ASSERT_TRUE(run(node.loop, node.server.keep_diverged_wal("a test", third)));
+  EXPECT_EQ(*segments_in(kept).begin(), "000000010000000000000003");
+  ASSERT_TRUE(run(node.loop, node.server.keep_diverged_wal("a test", std::nullopt)));
   const auto copied = segments_in(kept);
-  EXPECT_FALSE(copied.empty());
+  EXPECT_GT(copied.size(), 1u);
   EXPECT_FALSE(copied.contains(in_advance));  // it holds nothing of its own
   EXPECT_EQ(segments_in(pg_wal), in_data);
   auto cleared = run(node.loop, node.server.clear_data_directory("a test"));

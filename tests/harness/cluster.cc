@@ -290,6 +290,21 @@ std::optional<SqlClient::Rows> Cluster::sql(const std::string& text) {
   return leader ? ask(leader->superuser(), text, Millis(10000)) : std::nullopt;
 }
 
+bool Cluster::diverge(Node& primary, const std::string& text) {
+  std::vector<pid_t> receivers;
+  for (const auto& node : nodes_) {
+    if (node.get() == &primary) continue;
+    auto rows = ask(node->superuser(), "select pid from pg_stat_wal_receiver");
+    if (!rows || rows->size() != 1) return false;
+    receivers.push_back(std::stoi(rows->at(0).at(0)));
+  }
+  kill_pids(receivers, SIGSTOP);
+  bool done = ask(primary.superuser(), text, Millis(10000)).has_value();
+  primary.kill_everything();
+  kill_pids(receivers, SIGKILL);
+  return done;
+}
+
 std::string Cluster::logs(int lines) const {
   std::string text;
   for (const auto& node : nodes_) {

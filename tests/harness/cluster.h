@@ -98,6 +98,10 @@ class Cluster {
 
   std::string conninfo(const std::string& extra = "") const;    // all hosts, superuser
   std::optional<SqlClient::Rows> sql(const std::string& text);  // on the primary
+  // Runs `text` on the primary so that no replica receives what it writes, then kills everything of
+  // the primary's node. The replicas' WAL receivers are frozen before it, and killed afterwards, so
+  // that what the kernel holds for them is lost as on a cut wire.
+  bool diverge(Node& primary, const std::string& text);
   std::string key(const std::string& name) const {
     return "/service/" + options_.scope + "/" + name;
   }
