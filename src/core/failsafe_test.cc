@@ -171,6 +171,26 @@ TEST(Failsafe, ItIsTakenBackToArmTheFenceAfterAPause) {
   EXPECT_TRUE(find_txn(decision, TxnKind::readopt));
 }
 
+TEST(Failsafe, AReadMayTellOfItBeforeTheAnswerComes) {
+  auto c = etcd_is_back();
+  c.seen.lease = {lease::Renewal::State::alive, kNewKey.lease, 5s, {}, {}};
+  c.seen.dcs.cluster.leader = LeaderKey{"pg1", kNewKey.lease, kNewKey.mod_revision};
+  c.state = c.decide().state;
+  EXPECT_EQ(c.state.lock, kNewKey);
+  c.seen.txn_ends = {{TxnKind::retake, true, false, true, kNewKey.mod_revision, kNewKey.lease}};
+  auto decision = c.decide();
+  EXPECT_EQ(decision.state.lock, kNewKey);
+  EXPECT_FALSE(find<DropLease>(decision));
+}
+
+TEST(Failsafe, ARefusalIsFollowedByARead) {
+  Case c;
+  c.seen.lease = {lease::Renewal::State::alive, kNewKey.lease, 5s, {}, {}};
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::readopt));
+  c.seen.txn_ends = {{TxnKind::readopt, true, false, false, 210, kNewKey.lease}};
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::readopt)) << "what was read is older than that";
+}
+
 TEST(Failsafe, ALockTakenBackTooLateIsGivenUp) {
   auto c = etcd_is_back();
   c.seen.lease = {lease::Renewal::State::alive, kNewKey.lease, 5s, {}, {}};

@@ -26,6 +26,7 @@ void absorb_lock_taken(Turn& turn, const TxnEnd& end) {
 
 // Nobody held the lock in between only if the deadline before it still lies ahead.
 void absorb_retaken(Turn& turn, const TxnEnd& end) {
+  if (turn.state.lock == lease::Epoch{end.lease, end.revision}) return;  // a read was faster
   if (turn.armed() && turn.now.boot < turn.seen.guard.deadline) return absorb_lock_taken(turn, end);
   turn.say(Reason::Level::warning, "took the lock back too late; giving it up");
   turn.act(DropLease{true});
@@ -48,7 +49,10 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
       [[fallthrough]];
     case TxnKind::readopt:
       if (end.succeeded) absorb_lock_taken(turn, end);
-      if (end.answered && !end.succeeded) turn.say("Could not take out TTL lock");
+      if (end.answered && !end.succeeded) {
+        turn.say("Could not take out TTL lock");
+        state.written_revision = std::max(state.written_revision, end.revision);  // read first
+      }
       break;
     case TxnKind::retake:
       if (end.succeeded) absorb_retaken(turn, end);

@@ -187,6 +187,7 @@ void keep_key_on_lease(Turn& turn) {
   const auto& lease = turn.seen.lease;
   bool gone = turn.fresh() && !turn.cluster().leader && on_promises(turn);
   if (lease.lease == 0 || (lease.lease == turn.state.lock->lease && !gone)) return;
+  if (!turn.fresh()) return;
   Txn txn;
   txn.compares = {gone ? Compare::absent("leader")
                        : Compare::unchanged("leader", turn.state.lock->mod_revision)};
