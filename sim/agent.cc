@@ -39,10 +39,17 @@ Agent::Agent(Host& host, std::uint64_t generation)
       dcs_(host, host.agent_actor()),
       renewer_(host, host.threads_actor(),
                {[this](const lease::Epoch& epoch, lease::Instant deadline, Duration ttl) {
+                  asker_.renewed(epoch, deadline);
                   extend(epoch, deadline, ttl);
                 },
                 [this] { return may_renew(); },
-                [this](const lease::Renewal& renewal) { on_renewal(renewal); }}) {
+                [this](const lease::Renewal& renewal) { on_renewal(renewal); }}),
+      asker_(host, rng_,
+             {[this](const lease::Epoch& epoch, lease::Instant deadline, Duration ttl) {
+                extend(epoch, deadline, ttl);
+              },
+              [this] { return may_renew(); },
+              [this](const core::FailsafeFacts& facts) { on_promises(facts); }}) {
   auto address = "10.0.0." + std::to_string(host.place() + 1);
   self_.name = host.name();
   self_.connect = {address, 5432};
@@ -75,6 +82,7 @@ void Agent::begin() {
   turned_at_ = host_.now();
   seen_.interrupted_job = host_.disk().marker;
   seen_.remembered = host_.disk().epoch;
+  seen_.remembered_task = host_.disk().failsafe_task;
   seen_.reclones = host_.disk().reclones;
   host_.ask_guardian(request(lease::Request::Kind::hello));
   heartbeat();
@@ -108,6 +116,7 @@ void Agent::turn() {
   turn_due_ = false;
   if (!guard_known_ || finished_) return;
   core::Time now{host_.now(), wall_now()};
+  seen_.promise = promiser_.promise();
   const auto* change = mutation();
   if (change && change->before_decide) change->before_decide(seen_, state_);
   auto decision = core::decide(state_, self_, seen_, now);
@@ -119,6 +128,7 @@ void Agent::turn() {
   seen_.slots_failed = false;
   state_ = std::move(decision.state);
   if (!state_.lock) armed_revision_ = 0;
+  tell_promises();
   patience_ = std::max<Duration>(seconds(1), seen_.lease.ttl * 2 / 5);
   note(decision);
   carry_out(decision.actions);
@@ -166,7 +176,8 @@ void Agent::heartbeat() {
 void Agent::on_notice(const lease::Notice& notice) {
   using Kind = lease::Notice::Kind;
   seen_.guard = {phase_of(notice.phase), notice.as_primary, notice.epoch,
-                 notice.deadline,        notice.ttl,        seen_.guard.refused};
+                 notice.deadline,        notice.ttl,        seen_.guard.refused,
+                 notice.suspended};
   bool first = !guard_known_;
   guard_known_ = true;
   guard_asked_.reset();

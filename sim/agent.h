@@ -10,6 +10,7 @@
 
 #include "core/decide.h"
 #include "lease/guardian.h"
+#include "sim/asker.h"
 #include "sim/renewer.h"
 
 namespace pgsteady::sim {
@@ -26,6 +27,9 @@ class Agent {
   void program_killed(std::int64_t job);
   // What this node answers to GET /patroni.
   core::PeerFigure figure() const;
+  // What it answers to POST /failsafe: how long its promise binds; nullopt: it promises nothing.
+  std::optional<Duration> asked_for_promise(const MemberName& leader, const lease::Epoch& epoch,
+                                            Duration length);
   const core::State& state() const { return state_; }
   const core::Observation& seen() const { return seen_; }
 
@@ -39,6 +43,12 @@ class Agent {
   void on_renewal(const lease::Renewal& renewal);
   void extend(const lease::Epoch& epoch, lease::Instant deadline, Duration ttl);
   bool may_renew() const;
+
+  // --- agent_failsafe.cc: promises
+  void ask_for(const std::optional<core::FailsafeTask>& task);
+  void on_promises(const core::FailsafeFacts& facts);
+  void tell_promises();
+  bool may_send(core::TxnKind kind);
 
   // --- agent_observe.cc: finding out
   void tick();
@@ -66,8 +76,8 @@ class Agent {
   bool act(const core::AskPeers& a);
   bool act(const core::AskForWal& a);
   bool act(const core::ProbeCommit& a);
-  bool act(const core::AskPromises&);
-  bool act(const core::SwitchFence&);
+  bool act(const core::AskPromises& a);
+  bool act(const core::SwitchFence& a);
   bool act(const core::Reload&);
   bool act(const core::Reply&);
   bool act(const core::RunInitdb& a);
@@ -115,6 +125,10 @@ class Agent {
   Rng rng_;
   EtcdClient dcs_;
   Renewer renewer_;
+  Asker asker_;
+  lease::Epoch asker_epoch_;    // of its task
+  lease::Promiser promiser_;    // dies with the process
+  bool failsafe_mode_ = false;  // as the threads that answer know it
   core::Identity self_;
   core::State state_;
   core::Observation seen_;

@@ -120,6 +120,7 @@ bool Agent::act(const core::LetGo&) {
 }
 
 bool Agent::act(const core::Transact& a) {
+  if (!may_send(a.kind)) return false;
   seen_.transactions.push_back(a.kind);
   EtcdRequest request;
   request.kind = EtcdRequest::Kind::commit;
@@ -142,6 +143,9 @@ void Agent::committed(core::TxnKind kind, std::int64_t lease, const EtcdClient::
   } else {
     end.lease_gone = reply.lease_gone;
   }
+  if (kind == core::TxnKind::retake && end.succeeded) {
+    world_.reached("a lock was taken back on promises");
+  }
   bool steady = kind == core::TxnKind::status || kind == core::TxnKind::member;
   if (!steady) {
     world_.trace(host_.name(), "{}: {}", name_of(kind),
@@ -155,6 +159,7 @@ void Agent::committed(core::TxnKind kind, std::int64_t lease, const EtcdClient::
 }
 
 bool Agent::act(const core::Arm& a) {
+  if (asker_epoch_ != a.epoch) ask_for(std::nullopt);  // the epoch before it is over
   asked_epoch_ = a.epoch;
   armed_revision_ = a.epoch.mod_revision;
   auto arm = request(lease::Request::Kind::arm);
@@ -212,15 +217,15 @@ bool Agent::act(const core::AskForWal& a) {
   return true;
 }
 
-// Nothing in this world asks for these: no failsafe mode, no pause, no operator's request.
-bool Agent::act(const core::AskPromises&) {
+bool Agent::act(const core::SwitchFence& a) {
+  using Kind = lease::Request::Kind;
+  world_.trace(host_.name(), "the fence is to be {}", a.on ? "on" : "off");
+  host_.ask_guardian(request(a.on ? Kind::resume : Kind::suspend));
+  if (!a.on) world_.reached("a fence was switched off in a pause");
   return true;
 }
 
-bool Agent::act(const core::SwitchFence&) {
-  return false;
-}
-
+// Nothing in this world asks for these: no operator's request.
 bool Agent::act(const core::Reload&) {
   return false;
 }

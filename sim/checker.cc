@@ -42,7 +42,8 @@ void Checker::check_grant(const MemberName& name) {
   grants_.push_back(cluster_.world.now());
 }
 
-void Checker::committing(Place, const Txn& txn) {
+void Checker::committing(Place from, const Txn& txn) {
+  pause_.committing(from, txn);
   for (const auto& operation : txn.operations) {
     if (operation.key != "leader" || operation.what != Operation::What::put) continue;
     const auto* before = cluster_.etcd.find("leader");
@@ -60,9 +61,11 @@ void Checker::acknowledged(Place place, const WalPoint& commit) {
   bool outside = host.outside_assumptions();
   const auto* guardian = host.guardian();
   bool armed = guardian && guardian->armed() && host.now() < guardian->deadline();
-  if (!armed && !outside) {
+  bool paused = guardian && guardian->suspended();
+  if (!armed && !paused && !outside) {
     cluster_.world.violation(host.name() + " acknowledged a write without a deadline ahead");
   }
+  pause_.acknowledged(place);
   auto now = cluster_.world.now();
   end_of_outage(now);
   acknowledgements_.push_back({now, place, commit, outside});
@@ -74,11 +77,17 @@ void Checker::end_of_outage(Moment now) {
 }
 
 void Checker::decided(Place place, const core::Observation& seen, const core::Decision& decision) {
+  pause_.decided(place, seen, decision);
   auto& world = cluster_.world;
   const auto& takeover = decision.state.takeover;
   if (takeover.wants_read() && seen.dcs.term > 0 && !takeover.gone() && !seen.polls.empty() &&
       seen.polls.back().term < cluster_.etcd.term()) {
     world.reached("polls of a deposed etcd leader were not believed");
+  }
+  for (const auto& reason : decision.reasons) {
+    if (reason.text.starts_with("not taking the lock for")) {
+      world.reached("a promise kept a node from the lock");
+    }
   }
   for (const auto& action : decision.actions) {
     bool rebuilds =

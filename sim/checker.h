@@ -8,6 +8,8 @@
 
 #include "core/decide.h"
 #include "sim/etcd.h"
+#include "sim/liveness.h"
+#include "sim/pause_checker.h"
 #include "sim/wal.h"
 
 namespace pgsteady::sim {
@@ -16,7 +18,7 @@ class Cluster;
 
 class Checker {
  public:
-  explicit Checker(Cluster& cluster) : cluster_(cluster) {}
+  explicit Checker(Cluster& cluster) : cluster_(cluster), pause_(cluster), liveness_(cluster) {}
 
   // --- what happens, told by those to whom it happens --------------------------------------------
   void writability_changed(Place place);
@@ -26,6 +28,9 @@ class Checker {
   void promotes(Place place);
   // The data directory of a node is about to keep only `remains` of its WAL.
   void directory_changes(Place place, const WalPoint& remains);
+
+  void fault(bool of_etcd_alone, int by) { liveness_.fault(of_etcd_alone, by); }
+  void look() { liveness_.look(); }  // now and then
 
   // A fault has begun under which the last asynchronous commits of a primary may be lost: until
   // now, and for a while after `end`.
@@ -54,6 +59,8 @@ class Checker {
   void check_grant(const MemberName& name);
 
   Cluster& cluster_;
+  PauseChecker pause_;
+  Liveness liveness_;
   std::vector<Acknowledged> acknowledgements_;
   std::vector<Span> lossy_;
   std::vector<Moment> grants_;

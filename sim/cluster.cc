@@ -32,7 +32,7 @@ std::string config_json(const Settings& settings) {
   boost::json::object config{{"ttl", settings.ttl_seconds},
                              {"loop_wait", settings.loop_wait_ms / 1000.0},
                              {"maximum_lag_on_failover", settings.maximum_lag_bytes},
-                             {"failsafe_mode", false}};  // this world's members promise nothing yet
+                             {"failsafe_mode", settings.failsafe}};
   if (settings.check_timeline) config["check_timeline"] = true;
   return boost::json::serialize(config);
 }
@@ -47,6 +47,7 @@ void Cluster::start() {
 
 // Beside every server sits a client that commits whenever it is let.
 void Cluster::client_turn() {
+  checker.look();
   if (writes_) {
     for (auto& host : hosts_) {
       if (host->disk().hangs > 0) host->server().commit_in_vain();

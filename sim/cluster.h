@@ -18,6 +18,7 @@ struct Settings {
   int ttl_seconds = 5;
   int loop_wait_ms = 1000;
   bool check_timeline = false;
+  bool failsafe = false;
   int nofailover = 0;  // 3: pg3 has the tag
   std::int64_t maximum_lag_bytes = 1 << 20;
   Duration client_pause = milliseconds(250);  // between two commits, on the average

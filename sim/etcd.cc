@@ -272,8 +272,27 @@ void Etcd::start_member(int member) {
   if (started.up) return;
   started.up = true;
   started.actor.begin();
+  for (int i = 0; i < frozen_; ++i) world_.freeze(started.actor);
   world_.trace("etcd", "member {} started", member);
   if (leader_ < 0) lose_leader();
+}
+
+// What it was sent meanwhile it carries out afterwards, however late that is.
+void Etcd::hang_member(int member, bool hangs) {
+  auto& actor = members_[std::size_t(member)].actor;
+  hangs ? world_.freeze(actor) : world_.thaw(actor);
+  if (hangs && leader_ == member) lose_leader();
+  if (!hangs && leader_ < 0) lose_leader();
+}
+
+// As by SIGSTOP to all members: what was sent meanwhile is looked at afterwards, and no election
+// need follow.
+void Etcd::freeze(bool frozen) {
+  frozen_ += frozen ? 1 : -1;
+  for (auto& member : members_) {
+    frozen ? world_.freeze(member.actor) : world_.thaw(member.actor);
+  }
+  if (frozen_ == 0 && leader_ < 0) lose_leader();
 }
 
 void Etcd::elect() {
@@ -300,10 +319,11 @@ void Etcd::lose_leader() {
   leader_ = -1;
   auto election = ++election_;
   world_.after(rng_.between(milliseconds(200), milliseconds(1500)), nullptr, [this, election] {
-    if (election != election_) return;
+    if (election != election_ || frozen_ > 0) return;
     std::vector<int> able;
     for (int i = 0; i < kEtcdMembers; ++i) {
-      if (members_[std::size_t(i)].up && i != isolated_) able.push_back(i);
+      const auto& candidate = members_[std::size_t(i)];
+      if (candidate.up && !candidate.actor.frozen() && i != isolated_) able.push_back(i);
     }
     if (able.size() >= 2) come_to_lead(able[rng_.below(able.size())]);
   });
@@ -347,7 +367,7 @@ void Etcd::expect_expiry() {
 }
 
 void Etcd::expire() {
-  if (leader_ < 0) {
+  if (!available()) {
     for (auto& [id, lease] : leases_) lease.expires = std::max(lease.expires, world_.now());
     return;
   }

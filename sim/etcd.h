@@ -62,7 +62,9 @@ class Etcd {
   // Faults and operators:
   void stop_member(int member);
   void start_member(int member);
-  void elect();  // another leader; leases start anew
+  void hang_member(int member, bool hangs);  // the others elect another leader without it
+  void freeze(bool frozen);                  // all of it stands still; leases run on
+  void elect();                              // another leader; leases start anew
   // The leader is cut off from the others and goes on believing for so long.
   void depose(Duration believes);
   void lose_answers(int per_mille) { lost_answers_ = per_mille; }  // of transactions that happened
@@ -76,7 +78,7 @@ class Etcd {
   const KeyValue* find(const std::string& key) const;
   std::int64_t revision() const { return revision_; }
   std::uint64_t term() const { return term_; }
-  bool available() const { return leader_ >= 0; }
+  bool available() const { return leader_ >= 0 && frozen_ == 0; }
   int leader() const { return leader_; }
   Place place(int member) const { return nodes_ + member; }
   bool is_up(int member) const { return members_[static_cast<std::size_t>(member)].up; }
@@ -149,6 +151,7 @@ class Etcd {
   Believer believer_;
   std::vector<Waiting> waiting_;
   int keepalives_hang_ = 0;
+  int frozen_ = 0;
   int lost_answers_ = 0;
   std::uint64_t election_ = 0;
   bool expiry_expected_ = false;

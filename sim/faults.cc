@@ -13,6 +13,14 @@ Duration milliseconds_of(const Step& step, std::size_t index) {
   return milliseconds(parse_decimal(step.arguments[index]).value_or(1000));
 }
 
+// What of it touches no node and no link between nodes.
+bool concerns_etcd_alone(const std::string& verb) {
+  return verb.starts_with("etcd_") || verb == "elect" || verb == "depose" ||
+         verb == "lose_answers" || verb == "cancel_watches" || verb == "hang_keepalives";
+}
+
+}  // namespace
+
 int number_of(const Step& step, std::size_t index) {
   if (index >= step.arguments.size()) return 0;
   const auto& word = step.arguments[index];
@@ -20,8 +28,6 @@ int number_of(const Step& step, std::size_t index) {
   auto value = static_cast<int>(parse_decimal(negative ? word.substr(1) : word).value_or(0));
   return negative ? -value : value;
 }
-
-}  // namespace
 
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> kVerbs = {
@@ -61,7 +67,9 @@ const std::vector<Verb>& verbs() {
       {"lose", Target::pair_and_number, 3, false, 1000, 60000},
       // etcd
       {"etcd_stop", Target::etcd_member, 4, true, 500, 60000},
-      {"etcd_stop_all", Target::none, 3, false, 200, 20000},
+      {"etcd_stop_all", Target::none, 3, false, 200, 90000},
+      {"etcd_freeze", Target::none, 3, false, 300, 30000},
+      {"etcd_hang", Target::etcd_member, 3, true, 300, 20000},
       {"elect", Target::none, 3, true, 0, 0},
       {"depose", Target::none, 5, false, 300, 15000},
       {"hang_keepalives", Target::none, 0, false, 1000, 15000},
@@ -72,6 +80,8 @@ const std::vector<Verb>& verbs() {
       {"revoke_leader", Target::none, 2, false, 0, 0},
       {"put_leader", Target::node, 1, false, 0, 0},
       {"set_ttl", Target::number, 2, true, 0, 0},
+      {"pause", Target::none, 6, false, 2000, 120000},
+      {"failsafe_off", Target::none, 1, true, 1000, 60000},
       {"client_off", Target::none, 2, true, 1000, 60000},
   };
   return kVerbs;
@@ -118,7 +128,10 @@ void Operator::carry_out(const Step& step) {
   auto now = cluster_.world.now();
   // Whoever is away longer than others wait for it counts as lost.
   bool away = step.verb.starts_with("stop") && step.lasts > kWaitedFor;
-  if (!verb->gentle || away) cluster_.checker.may_lose(now + step.lasts);
+  // Renewing stops a second after the agent hangs, and the shortest lease does not last until it is
+  // killed and started anew.
+  bool hung = step.verb.starts_with("freeze_") && cluster_.etcd.view()->settings().ttl < seconds(3);
+  if (!verb->gentle || away || hung) cluster_.checker.may_lose(now + step.lasts);
   cluster_.world.trace("NEMESIS", "{}", step.text());
   std::vector<Place> touched;
   for (const auto& word : step.arguments) {
@@ -129,12 +142,16 @@ void Operator::carry_out(const Step& step) {
     for (Place each = 0; each < cluster_.nodes(); ++each) touched.push_back(each);
   }
   for (auto each : touched) cluster_.host(each).disturbed(1);
+  bool etcd_alone = concerns_etcd_alone(step.verb);
+  cluster_.checker.fault(etcd_alone, 1);
   auto undo = begin(step);
-  lasting_.push_back([this, undo, touched, text = step.text(), lasts = step.lasts.count() > 0] {
-    if (lasts) cluster_.world.trace("NEMESIS", "over: {}", text);
-    if (undo) undo();
-    for (auto each : touched) cluster_.host(each).disturbed(-1);
-  });
+  lasting_.push_back(
+      [this, undo, touched, etcd_alone, text = step.text(), lasts = step.lasts.count() > 0] {
+        if (lasts) cluster_.world.trace("NEMESIS", "over: {}", text);
+        if (undo) undo();
+        for (auto each : touched) cluster_.host(each).disturbed(-1);
+        cluster_.checker.fault(etcd_alone, -1);
+      });
   auto index = lasting_.size() - 1;
   cluster_.world.after(step.lasts, nullptr, [this, index] { end(index); });
 }
@@ -284,93 +301,6 @@ Operator::Undo Operator::begin_trouble(const Step& step, Host& host) {
       step.verb == "break_rewind" ? &ServerTroubles::breaks_rewind : &ServerTroubles::breaks_start;
   troubles.*broken = true;
   return [&troubles, broken] { troubles.*broken = false; };
-}
-
-Operator::Undo Operator::begin_on_network(const Step& step) {
-  auto& network = cluster_.network;
-  std::vector<std::pair<Place, Place>> ways;
-  auto from = places(step.arguments[0]);
-  std::vector<Place> to;
-  if (step.verb == "isolate") {
-    for (Place each = 0; each < cluster_.nodes() + kEtcdMembers; ++each) {
-      if (each != from[0]) to.push_back(each);
-    }
-  } else if (step.arguments.size() > 1) {
-    to = places(step.arguments[1]);
-  }
-  for (auto a : from) {
-    for (auto b : to) {
-      if (a == b) continue;
-      ways.emplace_back(a, b);
-      if (!step.verb.ends_with("_one_way")) ways.emplace_back(b, a);
-    }
-  }
-  auto number = number_of(step, 2);
-  for (auto [a, b] : ways) {
-    if (step.verb.starts_with("slow"))
-      network.slow(a, b, milliseconds(number));
-    else if (step.verb == "lose")
-      network.lose(a, b, number);
-    else
-      network.cut(a, b);
-  }
-  return [&network, ways, verb = step.verb] {
-    for (auto [a, b] : ways) {
-      if (verb.starts_with("slow"))
-        network.slow(a, b, {});
-      else if (verb == "lose")
-        network.lose(a, b, 0);
-      else
-        network.mend(a, b);
-    }
-  };
-}
-
-Operator::Undo Operator::begin_on_etcd(const Step& step) {
-  auto& etcd = cluster_.etcd;
-  const auto& verb = step.verb;
-  if (verb == "etcd_stop") {
-    auto member = number_of(step, 0) % kEtcdMembers;
-    etcd.stop_member(member);
-    return [&etcd, member] { etcd.start_member(member); };
-  }
-  if (verb == "etcd_stop_all") {
-    for (int i = 0; i < kEtcdMembers; ++i) etcd.stop_member(i);
-    return [&etcd] {
-      for (int i = 0; i < kEtcdMembers; ++i) etcd.start_member(i);
-    };
-  }
-  if (verb == "stop_all") {
-    for (Place each = 0; each < cluster_.nodes(); ++each) cluster_.host(each).stop();
-    return [this] {
-      for (Place each = 0; each < cluster_.nodes(); ++each) cluster_.host(each).start();
-    };
-  }
-  if (verb == "client_off") {
-    cluster_.set_client(false);
-    return [this] { cluster_.set_client(true); };
-  }
-  if (verb == "hang_keepalives") {
-    etcd.hang_keepalives(true);
-    return [&etcd] { etcd.hang_keepalives(false); };
-  }
-  if (verb == "lose_answers") {
-    etcd.lose_answers(500);
-    return [&etcd] { etcd.lose_answers(0); };
-  }
-  if (verb == "set_ttl") {
-    auto changed = cluster_.settings;
-    changed.ttl_seconds = number_of(step, 0);
-    etcd.put_by_hand("config", config_json(changed));
-  }
-  if (verb == "elect") etcd.elect();
-  if (verb == "depose") etcd.depose(step.lasts);
-  if (verb == "cancel_watches") etcd.cancel_watches();
-  if (verb == "delete_key") etcd.delete_key(step.arguments.empty() ? "leader" : step.arguments[0]);
-  if (verb == "revoke_leader") {
-    if (const auto* key = etcd.find("leader")) etcd.revoke_by_hand(key->lease);
-  }
-  return nullptr;
 }
 
 }  // namespace pgsteady::sim

@@ -35,6 +35,7 @@ struct Verb {
 
 const std::vector<Verb>& verbs();
 const Verb* find_verb(std::string_view name);
+int number_of(const Step& step, std::size_t index);  // of an argument; 0: there is none
 
 class Operator {
  public:
@@ -51,14 +52,18 @@ class Operator {
   Undo begin(const Step& step);
   Undo begin_on_host(const Step& step, Host& host);
   Undo begin_trouble(const Step& step, Host& host);
-  Undo begin_on_network(const Step& step);
+  Undo begin_on_network(const Step& step);  // faults_around.cc
   Undo begin_on_etcd(const Step& step);
+  Undo begin_on_config(const Step& step);  // faults_pause.cc
+  void write_config();
   Place place(const std::string& word);  // -1: nobody
   std::vector<Place> places(const std::string& word);
   void end(std::size_t index);
 
   Cluster& cluster_;
   std::vector<Undo> lasting_;
+  int pauses_ = 0, failsafe_offs_ = 0;  // that last
+  int ttl_seconds_ = 0;                 // 0: as it was made
   struct Snapshot {
     Place place;
     Disk disk;

@@ -62,6 +62,8 @@ bool read_setting(const std::vector<std::string>& words, Plan& plan) {
     settings.loop_wait_ms = value;
   else if (words[1] == "check_timeline")
     settings.check_timeline = value != 0;
+  else if (words[1] == "failsafe")
+    settings.failsafe = value != 0;
   else if (words[1] == "nofailover")
     settings.nofailover = value;
   else if (words[1] == "maximum_lag")
@@ -99,6 +101,7 @@ std::string Plan::text() const {
       settings.nodes, settings.ttl_seconds, settings.loop_wait_ms,
       settings.client_pause.count() / 1'000'000);
   if (settings.check_timeline) out += "set check_timeline 1\n";
+  if (settings.failsafe) out += "set failsafe 1\n";
   if (settings.nofailover > 0) out += fmt::format("set nofailover {}\n", settings.nofailover);
   out += fmt::format("set length {}\n", length / seconds(1));
   for (const auto& step : steps) out += step.text() + "\n";

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cluster/local_server.h"
+#include "core/observation.h"
 #include "lease/terms.h"
 #include "sim/clock.h"
 #include "sim/network.h"
@@ -31,6 +32,7 @@ struct Disk {
   // Beside the data directory:
   std::optional<std::string> marker;
   std::optional<lease::Epoch> epoch;
+  std::optional<core::FailsafeTask> failsafe_task;
   std::vector<WalPoint> kept;  // diverged WAL
   std::vector<WallTime> reclones;
 

@@ -95,6 +95,7 @@ Settings random_settings(Rng& rng) {
   settings.loop_wait_ms = kLoopWaits[rng.below(std::size(kLoopWaits))];
   settings.nodes = rng.one_in(6) ? 2 : 3;
   settings.check_timeline = rng.one_in(4);
+  settings.failsafe = !rng.one_in(4);
   settings.client_pause = milliseconds(rng.between(100, 1500));
   return settings;
 }

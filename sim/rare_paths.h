@@ -20,6 +20,12 @@ inline constexpr const char* kRarePaths[] = {
     "polls of a deposed etcd leader were not believed",
     "two primaries outside the assumptions",
     "a lock was granted beside a host that stood still",
+    "a leader lived on promises",
+    "a lock was taken back on promises",
+    "a promise kept a node from the lock",
+    "etcd failed alone, and writes went on",
+    "a fence was switched off in a pause",
+    "a primary outlived its deadline in a pause",
 };
 
 }  // namespace pgsteady::sim

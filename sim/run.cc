@@ -98,6 +98,11 @@ class Run {
       auto longest = std::chrono::duration_cast<milliseconds>(checker.longest_outage()).count();
       return longest < static_cast<std::int64_t>(limit) ? "" : fmt::format("it was {} ms", longest);
     }
+    if (what.starts_with("outage above ")) {
+      auto limit = parse_decimal(what.substr(13)).value_or(0);
+      auto longest = std::chrono::duration_cast<milliseconds>(checker.longest_outage()).count();
+      return longest > static_cast<std::int64_t>(limit) ? "" : fmt::format("it was {} ms", longest);
+    }
     if (what.starts_with("grants ")) {
       auto most = parse_decimal(what.substr(7)).value_or(0);
       return checker.grants() <= most ? "" : fmt::format("there were {}", checker.grants());

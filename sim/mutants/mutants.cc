@@ -5,6 +5,7 @@ namespace pgsteady::sim {
 std::vector<Mutant> all_mutants() {
   auto all = lease_mutants();
   for (auto& mutant : core_mutants()) all.push_back(std::move(mutant));
+  for (auto& mutant : promise_mutants()) all.push_back(std::move(mutant));
   return all;
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lease/mutant.h"
+
 namespace pgsteady::lease {
 namespace {
 
@@ -53,6 +55,7 @@ std::optional<Instant> FailsafeRound::held_until() const {
   if (!epoch_ || !began_) return std::nullopt;
   auto until = deadline(*began_, length());
   for (const auto& other : others_) {
+    if (MUTANT(one_promise_missing) && &other == &others_.back()) break;
     auto found = until_.find(other);
     if (found == until_.end()) return std::nullopt;
     until = std::min(until, found->second);
@@ -75,6 +78,7 @@ Promiser::Answer Promiser::ask(const std::string& leader, const Epoch& epoch, Du
   length = std::clamp(length, Duration(0), kLongestPromise);
   auto until = now + length;
   // What was promised once stays promised.
+  if (MUTANT(promise_not_kept)) return Answer::promised;
   promise_ = Promise{leader, epoch, binding ? std::max(promise_->until, until) : until};
   return Answer::promised;
 }
