@@ -86,8 +86,14 @@ int run(const std::string& config_path) {
   if (!state_dir) return complain(state_dir.error());
   std::error_code ignored;
   auto absolute = fs::absolute(config_path, ignored).string();
-  return complain(
-      become({*guard, "--lock", *state_dir + "/guard.lock", "--", self, "agent", absolute}));
+  std::vector<std::string> command = {*guard, "--lock", *state_dir + "/guard.lock"};
+  if (const auto& watchdog = config->watchdog; watchdog.mode != "off") {
+    command.insert(command.end(),
+                   {"--watchdog", watchdog.mode, "--watchdog-device", watchdog.device,
+                    "--watchdog-margin", std::to_string(watchdog.safety_margin_seconds)});
+  }
+  command.insert(command.end(), {"--", self, "agent", absolute});
+  return complain(become(command));
 }
 
 }  // namespace pgsteady::cli

@@ -24,6 +24,13 @@ struct RestApi {
   Credentials authentication{"", ""};  // an empty name: anybody may change things
 };
 
+// The kernel's watchdog device, fed by the guardian.
+struct WatchdogDevice {
+  std::string mode = "off";  // off, automatic, required
+  std::string device = "/dev/watchdog";
+  long safety_margin_seconds = 5;  // below 0: half of the ttl
+};
+
 struct NodeConfig {
   std::string path;  // the file it came from
   std::string scope, name;
@@ -34,6 +41,7 @@ struct NodeConfig {
   Tags tags;
   boost::json::object
       bootstrap_dcs;  // `bootstrap.dcs`, what the first node writes to the config key
+  WatchdogDevice watchdog;
   std::string log_level = "INFO";
   std::vector<std::string> warnings;  // unknown or not yet honoured keys, "file:line: ..."
 

@@ -83,10 +83,25 @@ void read_log(Section section, NodeConfig& config) {
   section.check_unread(known_in_log());
 }
 
-void read_watchdog(Section section) {
+void read_watchdog(Section section, WatchdogDevice& watchdog) {
   auto mode = section.text_or("mode", "off");
-  if (yaml_boolean(mode) != false && mode != "off") {
-    section.warning("mode", "not honoured yet (the guardian fences without a watchdog device)");
+  if (yaml_boolean(mode) == false) mode = "off";  // YAML 1.1 reads a bare off as false
+  if (mode == "off" || mode == "automatic" || mode == "required") {
+    watchdog.mode = mode;
+  } else {
+    section.error("mode", fmt::format("'{}', expected off, automatic or required", mode));
+  }
+  watchdog.device = section.text_or("device", watchdog.device);
+  if (!watchdog.device.starts_with('/')) {
+    section.error("device", fmt::format("'{}' is not absolute", watchdog.device));
+  }
+  auto margin = section.text_or("safety_margin", "5");
+  if (margin == "-1") {
+    watchdog.safety_margin_seconds = -1;
+  } else if (auto seconds = parse_decimal(margin); seconds && *seconds <= 86400) {
+    watchdog.safety_margin_seconds = static_cast<long>(*seconds);
+  } else {
+    section.error("safety_margin", fmt::format("'{}', expected seconds, or -1", margin));
   }
   section.check_unread(known_in_watchdog());
 }
@@ -155,7 +170,7 @@ void read_everything(const YAML::Node& root, const std::vector<std::string>& env
   bootstrap.check_unread(known);
   read_tags(top, config);
   read_log(top.section("log"), config);
-  read_watchdog(top.section("watchdog"));
+  read_watchdog(top.section("watchdog"), config.watchdog);
   top.mark_read("ctl");  // patronictl's own
   settle_places(top.section("pgsteady"), variable(environment, "PATH"), findings, config.server);
   top.check_unread(known_at_top());

@@ -285,5 +285,22 @@ TEST_F(Load, MergeKeysLieUnderTheOwnOnes) {
   EXPECT_EQ(config->log_level, "ERROR");
 }
 
+TEST_F(Load, TheWatchdogDevice) {
+  auto config = load_text(minimal(""));
+  ASSERT_TRUE(config) << config.error().text();
+  EXPECT_EQ(config->watchdog.mode, "off");
+  EXPECT_EQ(config->watchdog.device, "/dev/watchdog");
+  EXPECT_EQ(config->watchdog.safety_margin_seconds, 5);
+  config =
+      load_text(minimal("watchdog: {mode: required, device: /dev/watchdog1, safety_margin: -1}\n"));
+  ASSERT_TRUE(config) << config.error().text();
+  EXPECT_EQ(config->watchdog.mode, "required");
+  EXPECT_EQ(config->watchdog.device, "/dev/watchdog1");
+  EXPECT_EQ(config->watchdog.safety_margin_seconds, -1);
+  EXPECT_THAT(errors(minimal("watchdog: {mode: sometimes}\n")), HasSubstr("watchdog.mode"));
+  EXPECT_THAT(errors(minimal("watchdog: {safety_margin: soon}\n")),
+              HasSubstr("watchdog.safety_margin"));
+}
+
 }  // namespace
 }  // namespace pgsteady::config

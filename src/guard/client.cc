@@ -46,6 +46,7 @@ Message message_of(const Header& header, std::string text) {
   message.pid = header.pid;
   message.code = header.code;
   message.fenced = header.fenced != 0;
+  message.watchdog_failed = header.watchdog_failed != 0;
   message.as_primary = header.as_primary != 0;
   message.suspended = header.suspended != 0;
   message.job = header.job;

@@ -28,6 +28,7 @@ struct Message {
   ServerPhase phase{};
   int pid = 0;
   int code = 0;  // wait status as of waitpid(2) for *_exited; the refused Kind for refused
+  bool watchdog_failed = false;
   bool fenced = false;
   bool as_primary = false;  // status: the server was started as a primary
   bool suspended = false;

@@ -131,7 +131,7 @@ TEST_F(GuardPostgres, ThePassedDeadlineLeavesNothing) {
   EXPECT_TRUE(ended.fenced);
   EXPECT_GE(processes.size(), 13u);
   EXPECT_TRUE(none_exists(processes));
-  EXPECT_EQ(descendants(guardian.pid()).size(), 1u);  // the agent
+  EXPECT_TRUE(eventually([&] { return descendants(guardian.pid()).size() == 1; })) << "the agent";
 }
 
 TEST_F(GuardPostgres, OrphansOfADeadPostmasterAreGoneBeforeItsEndIsTold) {
@@ -197,6 +197,21 @@ TEST_F(GuardPostgres, ATerminalsInterruptReachesTheGuardianAlone) {
   guardian.signal(SIGINT);
   guardian.expect(Kind::stop);
   EXPECT_EQ(client.ask("select 1"), "1");
+}
+
+// The kernel ends the postmaster with its guardian; the busy ones are its heir's.
+TEST_F(GuardPostgres, NothingOutlivesAGuardianThatIsKilledAlone) {
+  RunningGuardian guardian;
+  start(guardian, true);
+  auto looping = session(), counting = session();
+  looping.begin("do $$ begin loop end loop; end $$");
+  counting.begin("select count(*) from generate_series(1, 1000000000000)");
+  auto backends = descendants(postmaster_);
+  ASSERT_GE(backends.size(), 2U);
+  auto killed = now();
+  guardian.signal(SIGKILL);
+  EXPECT_TRUE(eventually([&] { return none_exists(backends); }));
+  RecordProperty("milliseconds", static_cast<int>((now() - killed) / milliseconds(1)));
 }
 
 }  // namespace

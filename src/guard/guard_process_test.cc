@@ -312,5 +312,107 @@ TEST(GuardProcess, ExplainsItsUse) {
   EXPECT_NE(result->output.find("usage:"), std::string::npos);
 }
 
+std::string content_of(const std::string& path) {
+  std::ifstream file(path);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+// A file in the place of the device: what is written to it stays to be seen.
+struct FakeDevice {
+  TestDirectory directory;
+  std::string path = directory / "watchdog";
+  FakeDevice() {
+    std::ofstream{path};
+    chmod(path.c_str(), 0666);
+  }
+  GuardianSetup setup(const char* mode) const {
+    return {{"--watchdog", mode, "--watchdog-device", path}};
+  }
+};
+
+TEST(GuardWatchdog, IsFedWhileArmedAndClosedWithTheMagicLetter) {
+  FakeDevice device;
+  RunningGuardian guardian(device.setup("automatic"));
+  guardian.next_agent();
+  EXPECT_EQ(content_of(device.path), "");
+  guardian.arm(kEpoch, seconds(5));
+  EXPECT_TRUE(eventually([&] { return content_of(device.path).size() >= 3; }));
+  ASSERT_TRUE(guardian.agent().disarm(kEpoch));
+  EXPECT_TRUE(eventually([&] { return content_of(device.path).ends_with("V"); }));
+  auto fed = content_of(device.path);
+  EXPECT_EQ(fed, std::string(fed.size() - 1, '1') + "V");
+  std::this_thread::sleep_for(milliseconds(500));
+  EXPECT_EQ(content_of(device.path), fed) << "fed while nothing is armed";
+  EXPECT_NE(guardian.log().find("its timeout cannot be set"), std::string::npos);
+}
+
+// How long its timeout may be is tested in lease/watchdog_test.cc.
+TEST(GuardWatchdog, IsFedNoMoreOnceTheDeadlineHasPassed) {
+  FakeDevice device;
+  RunningGuardian guardian(device.setup("automatic"));
+  guardian.next_agent();
+  guardian.arm(kEpoch, seconds(1));
+  EXPECT_TRUE(eventually([&] { return content_of(device.path).ends_with("V"); }));
+  auto fed = content_of(device.path);
+  EXPECT_GE(fed.size(), 4u);
+  std::this_thread::sleep_for(milliseconds(600));
+  EXPECT_EQ(content_of(device.path), fed);
+}
+
+// A guardian that is told to end, and whose agent does not hand over.
+TEST(GuardWatchdog, IsClosedWhenTheGuardianEnds) {
+  FakeDevice device;
+  auto setup = device.setup("automatic");
+  setup.options.insert(setup.options.end(), {"--stop-limit", "300"});
+  RunningGuardian guardian(setup);
+  guardian.next_agent();
+  guardian.arm(kEpoch, seconds(60));
+  started(guardian, fake_server(), true);
+  guardian.signal(SIGTERM);
+  ASSERT_TRUE(guardian.exit_status());
+  EXPECT_TRUE(content_of(device.path).ends_with("V"));
+}
+
+TEST(GuardWatchdog, IsClosedWhileTheDeadlineIsSuspended) {
+  FakeDevice device;
+  RunningGuardian guardian(device.setup("automatic"));
+  guardian.next_agent();
+  guardian.arm(kEpoch, seconds(5));
+  EXPECT_TRUE(eventually([&] { return !content_of(device.path).empty(); }));
+  ASSERT_TRUE(guardian.agent().suspend());
+  EXPECT_TRUE(eventually([&] { return content_of(device.path).ends_with("V"); }));
+  std::ofstream{device.path};
+  guardian.arm(kEpoch, seconds(5));
+  std::this_thread::sleep_for(milliseconds(500));
+  EXPECT_EQ(content_of(device.path), "") << "opened for an arming while suspended";
+  ASSERT_TRUE(guardian.agent().resume());
+  EXPECT_TRUE(eventually([&] { return content_of(device.path).starts_with("1"); }));
+}
+
+TEST(GuardWatchdog, StaysOpenWhenTheGuardianIsKilled) {
+  FakeDevice device;
+  RunningGuardian guardian(device.setup("automatic"));
+  guardian.next_agent();
+  guardian.arm(kEpoch, seconds(5));
+  EXPECT_TRUE(eventually([&] { return !content_of(device.path).empty(); }));
+  guardian.signal(SIGKILL);
+  ASSERT_TRUE(guardian.exit_status());
+  EXPECT_EQ(content_of(device.path).find('V'), std::string::npos);
+}
+
+TEST(GuardWatchdog, WhatIsRequiredAndDoesNotWorkArmsNothing) {
+  FakeDevice device;
+  RunningGuardian guardian(device.setup("required"));
+  EXPECT_FALSE(guardian.next_agent().watchdog_failed) << "the file is there";
+  ASSERT_TRUE(guardian.agent().arm(kEpoch, now() + seconds(3), seconds(5)));
+  EXPECT_EQ(guardian.expect(Kind::refused).text, "the watchdog is required and does not work");
+  RunningGuardian without({{"--watchdog", "required", "--watchdog-device", "/nowhere/watchdog"}});
+  EXPECT_TRUE(without.next_agent().watchdog_failed);
+  RunningGuardian automatic(
+      {{"--watchdog", "automatic", "--watchdog-device", "/nowhere/watchdog"}});
+  automatic.next_agent();
+  automatic.arm(kEpoch, seconds(3));
+}
+
 }  // namespace
 }  // namespace pgsteady::guard

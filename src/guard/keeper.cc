@@ -13,6 +13,7 @@
 #include <ctime>
 
 #include "guard/children.h"
+#include "guard/heir.h"
 #include "guard/stderr_log.h"
 
 namespace pgsteady::guard {
@@ -81,7 +82,10 @@ void take_over_signals() {
 }
 
 Keeper::Keeper(KeeperOptions options)
-    : options_(std::move(options)), guardian_(options_.rules), buffer_(kPacketLimitBytes) {}
+    : options_(std::move(options)),
+      guardian_(options_.rules),
+      watchdog_(options_.watchdog),
+      buffer_(kPacketLimitBytes) {}
 
 int Keeper::run() {
   if (!open_descriptors()) return 1;
@@ -96,7 +100,11 @@ int Keeper::run() {
     read_signals();
     reap();
     carry_out(guardian_.tick(now()));
+    tend_watchdog();
+    if (guardian_.phase() == lease::ServerPhase::none) dismiss_heir();
   }
+  // A rest that could not be killed leaves the device open and unfed: the host goes.
+  if (guardian_.phase() == lease::ServerPhase::none) watchdog_.stop();
   kill_descendants({});
   log("INFO", "guardian ends with exit code %d", exit_code_);
   flush_log();
@@ -115,6 +123,7 @@ bool Keeper::open_descriptors() {
 
 void Keeper::set_timer() {
   auto wake = guardian_.next_wake();
+  if (guardian_.armed()) wake = std::min(wake, watchdog_.next_feed());
   itimerspec when{};
   if (wake != lease::Instant::max()) {
     auto ns = std::max<std::int64_t>(wake.time_since_epoch().count(), 1);
@@ -161,8 +170,33 @@ bool Keeper::read_packet() {
     log("WARNING", "a packet of the agent is refused: %s", wrong.c_str());
     return true;
   }
+  look_at_watchdog();
   carry_out(guardian_.asked(guardian_.generation(), packet_.request, now()));
   return true;
+}
+
+// It is opened for an arming, or when a suspension of what is armed ends, and looked for meanwhile,
+// so that an agent knows before it races.
+void Keeper::look_at_watchdog() {
+  const auto& request = packet_.request;
+  using Ask = lease::Request::Kind;
+  bool arms = request.kind == Ask::arm && !guardian_.suspended();
+  bool resumes = request.kind == Ask::resume && guardian_.armed();
+  auto ttl = arms ? request.ttl : guardian_.ttl();
+  bool opens = (arms || resumes) && ttl > lease::Duration(0);
+  bool works = opens ? watchdog_.start(ttl, now()) : !watchdog_.is_missing(now());
+  carry_out(guardian_.watchdog_works(works, now()));
+}
+
+void Keeper::tend_watchdog() {
+  switch (guardian_.watchdog_care()) {
+    case lease::WatchdogCare::close:
+      return watchdog_.stop();
+    case lease::WatchdogCare::feed:
+      return watchdog_.feed(now(), guardian_.deadline());
+    case lease::WatchdogCare::leave:
+      return;
+  }
 }
 
 void Keeper::reap() {
@@ -189,6 +223,8 @@ void Keeper::reaped(pid_t pid, int status) {
     server_pid_ = 0;
     log("INFO", "postmaster %d ended: %s", pid, how_it_ended(status).c_str());
     carry_out(guardian_.server_exited(status, now()));
+  } else if (pid == heir_pid_) {
+    heir_pid_ = 0;
   } else if (auto job = jobs_.find(pid); job != jobs_.end()) {
     auto id = job->second;
     jobs_.erase(job);
@@ -233,6 +269,7 @@ void Keeper::carry_out(const lease::Action& action) {
 std::vector<pid_t> Keeper::spared() const {
   std::vector<pid_t> pids;
   if (agent_pid_ > 0) pids.push_back(agent_pid_);
+  if (heir_pid_ > 0) pids.push_back(heir_pid_);
   for (const auto& [pid, job] : jobs_) pids.push_back(pid);
   return pids;
 }
@@ -267,7 +304,24 @@ void Keeper::start_server() {
   server_pid_ = pid;
   log("INFO", "server started as a %s, postmaster %d",
       guardian_.as_primary() ? "primary" : "standby", pid);
+  appoint_heir();
   carry_out(guardian_.server_started(pid, now()));
+}
+
+// For the program and the data directory of the server that was just started.
+void Keeper::appoint_heir() {
+  dismiss_heir();
+  const auto& argv = packet_.argv;
+  auto option = std::find(argv.begin(), argv.end(), "-D");
+  if (option == argv.end() || option + 1 == argv.end()) return;
+  auto pid = start_heir(argv.front(), *(option + 1));
+  if (pid > 0) heir_pid_ = pid;
+  if (pid < 0) log("WARNING", "the guardian has no heir: cannot fork: %s", std::strerror(errno));
+}
+
+void Keeper::dismiss_heir() {
+  if (heir_pid_ > 0) kill(heir_pid_, SIGKILL);
+  heir_pid_ = 0;
 }
 
 void Keeper::start_agent() {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "guard/spawn.h"
+#include "guard/watchdog.h"
 #include "guard/wire.h"
 #include "lease/guardian.h"
 
@@ -17,6 +18,7 @@ struct KeeperOptions {
   std::vector<std::string> agent_argv;
   lease::GuardianOptions rules;
   Inherited inherited;
+  WatchdogOptions watchdog;
 };
 
 class Keeper {
@@ -32,6 +34,8 @@ class Keeper {
   void read_signals();
   void read_agent(int limit);
   bool read_packet();
+  void look_at_watchdog();
+  void tend_watchdog();
   void reap();
   void reaped(pid_t pid, int status);
 
@@ -40,6 +44,8 @@ class Keeper {
   void kill_server(const lease::Action& action);
   void ask_to_stop(lease::StopMode mode);
   void start_server();
+  void appoint_heir();
+  void dismiss_heir();
   void start_agent();
   void kill_agent(const lease::Action& action);
   void start_job(std::int64_t job);
@@ -50,9 +56,11 @@ class Keeper {
 
   KeeperOptions options_;
   lease::Guardian guardian_;
+  Watchdog watchdog_;
   Packet packet_;  // the one being worked on: what a start_* action starts
   pid_t agent_pid_ = 0;
   pid_t server_pid_ = 0;  // until the postmaster is reaped
+  pid_t heir_pid_ = 0;    // see heir.h
   std::map<pid_t, std::int64_t> jobs_;
   int agent_fd_ = -1;
   int signal_fd_ = -1;

@@ -18,16 +18,24 @@ namespace pgsteady::guard {
 namespace {
 
 constexpr char kUsage[] =
-    "usage: pgsteady-guard [--stop-limit MS] [--lock FILE] [--no-memory-lock] -- AGENT "
-    "[ARGUMENT]...\n"
+    "usage: pgsteady-guard [--stop-limit MS] [--lock FILE] [--no-memory-lock]\n"
+    "       [--watchdog MODE] [--watchdog-device FILE] [--watchdog-margin S]\n"
+    "       -- AGENT [ARGUMENT]...\n"
     "  --stop-limit MS   how long the agent may take to hand over at SIGTERM (default 8500)\n"
     "  --lock FILE       refuse to start while another guardian holds this file\n"
-    "  --no-memory-lock  do not lock this process in memory\n";
+    "  --no-memory-lock  do not lock this process in memory\n"
+    "  --watchdog MODE   automatic: feed a watchdog device while a server is armed, so that the\n"
+    "                    host is reset when this process cannot fence; required: arm none\n"
+    "                    without it\n"
+    "  --watchdog-device FILE  the device (default /dev/watchdog)\n"
+    "  --watchdog-margin S  it fires S seconds before the ttl is over; -1: at half of it "
+    "(default)\n";
 
 struct Arguments {
   long stop_limit_ms = 8500;
   std::string lock_path;
   bool memory_lock = true;
+  WatchdogOptions watchdog;
   std::vector<std::string> agent;
 };
 
@@ -36,6 +44,18 @@ bool read_number(const char* text, long& out) {
   errno = 0;
   out = std::strtol(text, &end, 10);
   return errno == 0 && end != text && *end == 0 && out >= 0 && out <= 86'400'000;
+}
+
+bool read_mode(const std::string& text, WatchdogOptions& out) {
+  using Mode = WatchdogOptions::Mode;
+  if (text != "off" && text != "automatic" && text != "required") return false;
+  out.mode = text == "off" ? Mode::off : text == "required" ? Mode::required : Mode::automatic;
+  return true;
+}
+
+bool read_margin(const std::string& text, WatchdogOptions& out) {
+  out.safety_margin_seconds = -1;
+  return text == "-1" || read_number(text.c_str(), out.safety_margin_seconds);
 }
 
 // Empty when all is well.
@@ -48,6 +68,12 @@ std::string parse(int argc, char** argv, Arguments& out) {
       out.memory_lock = false;
     } else if (option == "--lock" && has_value) {
       out.lock_path = argv[++at];
+    } else if (option == "--watchdog" && has_value) {
+      if (!read_mode(argv[++at], out.watchdog)) return "--watchdog takes automatic or required";
+    } else if (option == "--watchdog-device" && has_value) {
+      out.watchdog.device = argv[++at];
+    } else if (option == "--watchdog-margin" && has_value) {
+      if (!read_margin(argv[++at], out.watchdog)) return "--watchdog-margin takes seconds, or -1";
     } else if (option == "--stop-limit" && has_value) {
       if (!read_number(argv[++at], out.stop_limit_ms)) {
         return "--stop-limit takes milliseconds, not \"" + std::string(argv[at]) + "\"";
@@ -116,6 +142,7 @@ void protect_from_oom(Inherited& inherited) {
 int guard(const Arguments& arguments) {
   KeeperOptions options;
   options.agent_argv = arguments.agent;
+  options.watchdog = arguments.watchdog;
   options.rules.stop_limit = std::chrono::milliseconds(arguments.stop_limit_ms);
   getrlimit(RLIMIT_MEMLOCK, &options.inherited.memory_lock);
   if (!can_see_children()) {

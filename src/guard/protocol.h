@@ -68,6 +68,7 @@ struct Header {
   std::uint32_t as_primary = 0;
   std::uint32_t fenced = 0;
   std::uint32_t suspended = 0;
+  std::uint32_t watchdog_failed = 0;
   std::uint32_t text_bytes = 0;
 };
 

@@ -136,6 +136,7 @@ std::string make_packet(const lease::Notice& notice, lease::Instant now) {
   header.job = notice.job;
   header.fenced = notice.fenced ? 1 : 0;
   header.suspended = notice.suspended ? 1 : 0;
+  header.watchdog_failed = notice.watchdog_failed ? 1 : 0;
   std::string text;
   if (notice.kind == lease::Notice::Kind::refused) {
     header.code = static_cast<std::int32_t>(wire_of(notice.refused));

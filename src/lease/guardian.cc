@@ -208,6 +208,22 @@ Actions Guardian::reload_requested(Instant now) {
   return out;
 }
 
+Actions Guardian::watchdog_works(bool works, Instant now) {
+  Actions out;
+  check_deadline(now, out);
+  if (watchdog_failed_ == works) {
+    watchdog_failed_ = !works;
+    send(Notice::Kind::status, out);
+  }
+  return out;
+}
+
+WatchdogCare Guardian::watchdog_care() const {
+  if (suspended_) return WatchdogCare::close;
+  if (armed_) return WatchdogCare::feed;
+  return phase_ == ServerPhase::killing ? WatchdogCare::leave : WatchdogCare::close;
+}
+
 // --- what time brings
 // ------------------------------------------------------------------------------
 
@@ -361,6 +377,8 @@ std::string Guardian::why_not_arm(const Request& request, Instant now) const {
   if (request.ttl <= Duration(0) || request.ttl > kLongestTtl) return "the ttl makes no sense";
   if (request.deadline > now + request.ttl) return "the deadline lies beyond now + ttl";
   if (request.deadline <= now) return "the deadline has passed already";
+  // A suspended deadline fences nothing; once it is resumed, it can be moved on no more.
+  if (watchdog_failed_ && !suspended_) return "the watchdog is required and does not work";
   if (expired_) return "the server of a passed deadline is not all reaped";
   if (is_over(epoch)) return "the epoch is over: it passed, or was disarmed, fenced or replaced";
   // With no server to protect another lease may come in: after a restore its revision is lower.
@@ -532,6 +550,7 @@ void Guardian::tell(Notice notice, Actions& out) {
   notice.pid = server_pid_;
   notice.as_primary = as_primary_;
   notice.suspended = suspended_;
+  notice.watchdog_failed = watchdog_failed_;
   if (armed_) {
     notice.epoch = *armed_;
     notice.deadline = deadline_;

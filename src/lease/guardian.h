@@ -29,6 +29,13 @@ enum class ServerPhase {
   killing,   // killed, or dead by itself; something of it is not reaped yet
 };
 
+// What becomes of the watchdog device, which resets the host once it is open and fed no more.
+enum class WatchdogCare {
+  close,  // no server is armed, or its deadline is suspended: nothing may reset the host
+  feed,   // as far as the armed deadline goes
+  leave,  // a server is being killed: if the rest cannot be, the host goes
+};
+
 enum class StopMode { smart, fast, immediate };
 
 // What an agent asks for. Only the fields that the kind needs are looked at.
@@ -83,7 +90,8 @@ struct Notice {
   ServerPhase phase = ServerPhase::none;
   int pid = 0;
   bool as_primary = false;
-  Epoch epoch;  // the armed one; invalid when unarmed
+  bool watchdog_failed = false;  // one is required and does not work: nothing is armed
+  Epoch epoch;                   // the armed one; invalid when unarmed
   Instant deadline;
   Duration ttl{};  // that the epoch was armed with
   bool suspended = false;
@@ -151,6 +159,9 @@ class Guardian {
   Actions stop_requested(Instant now);    // SIGTERM, SIGINT
   Actions reload_requested(Instant now);  // SIGHUP
 
+  // Whether a server may be armed as far as the watchdog device is concerned.
+  Actions watchdog_works(bool works, Instant now);
+
   // --- what an agent asks for --------------------------------------------------------------------
   Actions asked(std::uint64_t generation, const Request& request, Instant now);
 
@@ -161,7 +172,9 @@ class Guardian {
   bool as_primary() const { return as_primary_; }
   const std::optional<Epoch>& armed() const { return armed_; }
   Instant deadline() const { return deadline_; }  // of the armed epoch
-  bool suspended() const { return suspended_; }   // survives the agent that asked for it
+  Duration ttl() const { return ttl_; }           // that it was armed with
+  WatchdogCare watchdog_care() const;
+  bool suspended() const { return suspended_; }  // survives the agent that asked for it
 
  private:
   enum class Agent { none, starting, talking, killed };
@@ -216,7 +229,8 @@ class Guardian {
   int server_status_ = 0;
   bool postmaster_alive_ = false;
   bool as_primary_ = false;
-  bool fenced_ = false;   // the guardian killed it
+  bool fenced_ = false;  // the guardian killed it
+  bool watchdog_failed_ = false;
   bool expired_ = false;  // a deadline passed over this server; until it is reaped nothing is armed
   Instant stop_deadline_;
   Instant killing_since_;

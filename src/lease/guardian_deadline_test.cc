@@ -191,5 +191,47 @@ TEST(Guardian, ASuspensionOutlivesTheAgentThatAskedForIt) {
   EXPECT_EQ(house.kills(), 0u);
 }
 
+TEST(Guardian, ASuspendedServerIsNotTheWatchdogs) {
+  House house;
+  house.hello();
+  house.arm();
+  house.start(true);
+  EXPECT_EQ(house.guardian.watchdog_care(), WatchdogCare::feed);
+  house.ask(Ask::suspend);
+  EXPECT_EQ(house.guardian.watchdog_care(), WatchdogCare::close);
+  house.arm();
+  EXPECT_EQ(house.guardian.watchdog_care(), WatchdogCare::close);
+  house.ask(Ask::resume);
+  EXPECT_EQ(house.guardian.watchdog_care(), WatchdogCare::feed);
+}
+
+TEST(Guardian, AWatchdogThatFailedInASuspensionCostsTheServerItsDeadline) {
+  House house;
+  house.hello();
+  house.arm();
+  house.start(true);
+  house.ask(Ask::suspend);
+  house.run(house.guardian.watchdog_works(false, house.now));
+  house.pass(60s);
+  house.arm();
+  house.ask(Ask::resume);
+  house.pass(2s);
+  house.arm();
+  EXPECT_EQ(house.told(Told::refused).back().text, "the watchdog is required and does not work");
+  house.pass(3s);
+  EXPECT_EQ(house.kills(), 1u);
+}
+
+TEST(Guardian, TheWatchdogIsLeftAloneWhileAFencedServerIsReaped) {
+  auto house = primary();
+  house.left = 1;
+  house.ask(Ask::fence);
+  EXPECT_EQ(house.guardian.watchdog_care(), WatchdogCare::leave);
+  House standby;
+  standby.hello();
+  standby.start(false);
+  EXPECT_EQ(standby.guardian.watchdog_care(), WatchdogCare::close) << "it was never armed";
+}
+
 }  // namespace
 }  // namespace pgsteady::lease::testing

@@ -1,0 +1,112 @@
+#include "guard/heir.h"
+
+#include <dirent.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+
+namespace pgsteady::guard {
+namespace {
+
+constexpr int kOrphaned = SIGUSR1;
+constexpr int kQuietPasses = 3;  // a process may be in the midst of starting another
+constexpr int kPassLimit = 500;  // 5 s: what does not die by then hangs in the kernel
+constexpr long kPauseNs = 10'000'000;
+
+struct Place {
+  dev_t device = 0;
+  ino_t inode = 0;
+};
+
+bool look_up(const char* path, Place& out) {
+  struct stat found {};
+  if (stat(path, &found) != 0) return false;
+  out = {found.st_dev, found.st_ino};
+  return true;
+}
+
+bool is_at(const char* link, pid_t pid, const Place& place) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/%s", pid, link);
+  Place found;
+  return look_up(path, found) && found.device == place.device && found.inode == place.inode;
+}
+
+struct Server {
+  Place program, directory;
+
+  bool owns(pid_t pid) const { return is_at("cwd", pid, directory) && is_at("exe", pid, program); }
+};
+
+// Whether `pid` is the server's. The descriptor stands for the process that was looked at: its
+// number may be another's by the time of the kill.
+bool kill_if_owned(const Server& server, pid_t pid) {
+  if (!server.owns(pid)) return false;
+  auto process = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  if (process < 0) return errno == ENOSYS && kill(pid, SIGKILL) == 0;
+  bool owned = server.owns(pid);
+  if (owned) syscall(SYS_pidfd_send_signal, process, SIGKILL, nullptr, 0);
+  close(process);
+  return owned;
+}
+
+int kill_all(const Server& server) {
+  int met = 0;
+  DIR* proc = opendir("/proc");
+  if (proc == nullptr) return met;
+  while (dirent* entry = readdir(proc)) {
+    auto pid = static_cast<pid_t>(std::atoi(entry->d_name));
+    if (pid > 0 && kill_if_owned(server, pid)) ++met;
+  }
+  closedir(proc);
+  return met;
+}
+
+void sleep_until_orphaned(pid_t guardian) {
+  sigset_t orphaned;
+  sigemptyset(&orphaned);
+  sigaddset(&orphaned, kOrphaned);
+  while (getppid() == guardian) {
+    int signal = 0;
+    sigwait(&orphaned, &signal);
+  }
+}
+
+[[noreturn]] void wait_and_kill(pid_t guardian, const char* program, const char* directory) {
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, nullptr);
+  std::signal(kOrphaned, SIG_DFL);
+  prctl(PR_SET_PDEATHSIG, kOrphaned);
+  prctl(PR_SET_NAME, "pgsteady-heir");
+  setsid();
+  syscall(SYS_close_range, STDIN_FILENO, ~0U, 0);
+  mlockall(MCL_CURRENT | MCL_FUTURE);  // locks are not inherited
+  Server server;
+  if (!look_up(program, server.program) || !look_up(directory, server.directory)) _exit(1);
+  sleep_until_orphaned(guardian);
+  for (int pass = 0, quiet = 0; pass < kPassLimit && quiet < kQuietPasses; ++pass) {
+    quiet = kill_all(server) == 0 ? quiet + 1 : 0;
+    timespec pause{0, kPauseNs};
+    nanosleep(&pause, nullptr);
+  }
+  _exit(0);
+}
+
+}  // namespace
+
+pid_t start_heir(const std::string& program, const std::string& directory) {
+  pid_t guardian = getpid();
+  pid_t pid = fork();
+  if (pid == 0) wait_and_kill(guardian, program.c_str(), directory.c_str());
+  return pid;
+}
+
+}  // namespace pgsteady::guard
