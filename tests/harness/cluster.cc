@@ -52,6 +52,11 @@ void Node::start() {
       manager_ == Manager::pgsteady
           ? std::vector<std::string>{bin_dir_ / "pgsteady", "run", yaml()}
           : std::vector<std::string>{"/usr/bin/python3", "-u", "/usr/bin/patroni", yaml()};
+  if (!environment_.empty()) {
+    // Not for what runs before it as another user.
+    argv.insert(argv.begin(), environment_.begin(), environment_.end());
+    argv.insert(argv.begin(), "/usr/bin/env");
+  }
   process_ = std::make_unique<Process>(argv, log(), std::vector<std::string>{}, space_);
 }
 
@@ -157,6 +162,7 @@ Node& Cluster::add_node() {
   node->sql_port = free_port();
   node->rest_port = free_port();
   node->manager_ = options_.manager;
+  node->environment_ = options_.environment;
   node->bin_dir_ = bin_dir_;
   node->passwords_ = passwords_;
   make_server_directory(node->dir);
@@ -207,6 +213,7 @@ postgresql:
     max_connections: 100
     shared_buffers: 32MB
     wal_log_hints: "on"
+    dynamic_shared_memory_type: mmap  # goes with the directory when the server is killed
   pg_hba:
     - local all all scram-sha-256
     - host replication replicator {clients} scram-sha-256

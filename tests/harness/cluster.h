@@ -25,8 +25,9 @@ struct ClusterOptions {
   // "key: value" lines under bootstrap.dcs: ttl, loop_wait, ...
   std::vector<std::string> dcs = {"ttl: 5", "loop_wait: 1", "retry_timeout: 3"};
   std::map<std::string, std::filesystem::path> data_dirs;  // by a node's name, else NODE/data
-  std::filesystem::path programs;    // the directory of the built programs, if not the default
-  const Network* network = nullptr;  // pg1, pg2, ..., and `client` for those who write
+  std::filesystem::path programs;        // the directory of the built programs, if not the default
+  std::vector<std::string> environment;  // more of it, for the nodes
+  const Network* network = nullptr;      // pg1, pg2, ..., and `client` for those who write
 };
 
 struct Passwords {
@@ -71,6 +72,7 @@ class Node {
   Manager manager_ = Manager::pgsteady;
   std::filesystem::path bin_dir_, data_;
   Passwords passwords_;
+  std::vector<std::string> environment_;
   int space_ = -1;  // the network namespace it runs in
   std::unique_ptr<Process> process_;
 };
