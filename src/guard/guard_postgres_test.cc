@@ -62,7 +62,7 @@ class GuardPostgres : public testing::Test {
   Command server() const {
     return {{server_program("postgres"), "-D", *data_ / "data", "-c", "port=5432", "-c",
              "listen_addresses=", "-c", "unix_socket_directories=" + data_->path(), "-c",
-             "fsync=off", "-c", "max_connections=60"},
+             "fsync=off", "-c", "max_connections=60", "-c", "dynamic_shared_memory_type=mmap"},
             {}};
   }
   void start(RunningGuardian& guardian, bool as_primary = false) {

@@ -19,7 +19,8 @@ std::string LiveServer::client_conninfo(const Credentials& user) const {
 namespace {
 
 const boost::json::object kCluster =
-    boost::json::parse(R"({"parameters": {"max_connections": 50, "fsync": false,
+    boost::json::parse(
+        R"({"parameters": {"max_connections": 50, "fsync": false, "dynamic_shared_memory_type": "mmap",
                            "log_statement": "all", "log_min_duration_statement": 0}})")
         .as_object();
 

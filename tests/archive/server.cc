@@ -59,7 +59,8 @@ void PlainServer::start() {
   process_ = std::make_unique<Process>(
       std::vector<std::string>{std::string(kPostgresBin) + "/postgres", "-D", data_, "-p",
                                std::to_string(port_), "-c", "listen_addresses=127.0.0.1", "-c",
-                               "unix_socket_directories=", "-c", "shared_buffers=16MB"},
+                               "unix_socket_directories=", "-c", "shared_buffers=16MB", "-c",
+                               "dynamic_shared_memory_type=mmap"},
       data_.string() + ".log", environment_);
 }
 
