@@ -21,8 +21,8 @@ Ancestry compare_with_leader(const WalPosition& local, Timeline leader_timeline,
   if (local.timeline == leader_timeline) {
     // Two nodes may have made a timeline of this number, each its own.
     const auto* theirs = switch_of(history, leader_timeline - 1);
-    return local.began && theirs && *local.began != theirs->end ? Ancestry::diverged
-                                                                : Ancestry::same;
+    bool twins = local.began && theirs && *local.began != theirs->end;
+    return twins && !MUTANT(twin_timelines_taken_for_one) ? Ancestry::diverged : Ancestry::same;
   }
   if (local.timeline > leader_timeline) return Ancestry::diverged;
   const auto* line = switch_of(history, local.timeline);

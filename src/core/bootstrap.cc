@@ -53,6 +53,7 @@ bool data_elsewhere(const Turn& turn) {
     if (member.timeline != 0) return true;
   }
   // This node knew a cluster whose keys have vanished: its members get time to come back.
+  if (MUTANT(empty_node_makes_cluster)) return false;
   auto patience = 2 * turn.settings().ttl;
   return turn.state.had_cluster && turn.now.boot - *turn.state.nameless_since < patience;
 }

@@ -71,7 +71,7 @@ Candidate against_leader(const Turn& turn, const PeerFigure& figure, const PeerF
   } else if (leader.name != turn.self.name) {
     lag = 0;  // both told their figures at some moment of the last second: the leader knows better
   }
-  if (lag > limit) {
+  if (lag > limit && !MUTANT(lagging_candidate)) {
     candidate.why_not =
         fmt::format("{} bytes behind, more than maximum_lag_on_failover ({})", lag, limit);
   }

@@ -56,8 +56,10 @@ bool diverged(Turn& turn) {
   return turn.now.boot - *since > kHistoryPatience && !turn.server_running();
 }
 
+// On the leader's own timeline pg_rewind finds nothing to do, also when another node made it.
 bool can_rewind(const Turn& turn) {
   const auto& control = turn.seen.server.control;
+  if (control && control->timeline == leader_timeline(turn)) return false;
   return turn.settings().use_pg_rewind && !turn.state.rewind_failed && control &&
          (control->checksums || control->wal_log_hints);
 }

@@ -14,7 +14,9 @@ void release_with_note(Turn& turn) {
   note.leader = turn.self.name;
   note.leader_revision = lock.mod_revision;
   const auto& control = turn.seen.server.control;
-  if (control && (control->cleanly_shut_down() || MUTANT(end_of_a_killed_server))) {
+  // Of a primary: where a standby's last checkpoint began says nothing about what it had.
+  bool known = control && control->cleanly_shut_down() && control->was_primary();
+  if (control && (known || MUTANT(end_of_a_killed_server))) {
     note.timeline = control->timeline;
     note.end = control->checkpoint;
   }
@@ -54,6 +56,7 @@ MemberName best_successor(const Turn& turn) {
 }
 
 void release_when_down(Turn& turn) {
+  if (MUTANT(released_before_stop)) return release_with_note(turn);
   // What pg_control says has to be read after the server was reaped.
   if (!turn.seen.server.control || turn.seen.server.state != ServerState::stopped) {
     turn.out.measure_now = true;
@@ -68,7 +71,9 @@ void release_when_down(Turn& turn) {
 bool rule_hand_over(Turn& turn) {
   if (!turn.state.handing_over) return false;
   turn.wake_in(milliseconds(100));
-  if (!turn.process_exists()) {
+  if (MUTANT(released_while_stopping) && turn.seen.guard.phase == ServerPhase::stopping) {
+    release_with_note(turn);
+  } else if (!turn.process_exists()) {
     release_when_down(turn);
   } else if (!turn.busy() && turn.seen.guard.phase == ServerPhase::running) {
     turn.act(StopServer{StopServer::Mode::fast, turn.is_primary(), kHandOverLimit});

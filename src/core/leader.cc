@@ -152,7 +152,7 @@ void duty_slots(Turn& turn) {
 
 void duty_configuration(Turn& turn) {
   if (!turn.fresh() || turn.busy() || turn.state.bootstrapping) return;
-  if (turn.state.applied_config == turn.cluster().config_revision) return;
+  if (turn.state.applied_config == turn.cluster().config_revision || !know_sync(turn)) return;
   turn.state.applied_config = turn.cluster().config_revision;
   turn.act(Reconfigure{std::nullopt});
 }

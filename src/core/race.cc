@@ -104,13 +104,16 @@ bool own_figure_final(Turn& turn) {
   auto over = over_at(turn);
   // WAL that is still being replayed counts; a paused replay does not block for ever.
   bool replaying = server.replaying && turn.now.boot < over + kPatienceWithReplay;
-  if (lease::Instant(server.measured_at) < over || replaying) {
+  bool from_before = lease::Instant(server.measured_at) < over && !MUTANT(figures_from_before);
+  if (MUTANT(any_figures)) return true;
+  if (from_before || replaying) {
     turn.wake_in(milliseconds(20));
     turn.out.measure_now = true;
     return false;
   }
   // A receiver that only pauses between two attempts would bring WAL after the figure was shown.
   if (server.receiver_state.empty() && server.upstream.empty()) return true;
+  if (MUTANT(receiver_still_runs)) return true;
   turn.wake_in(milliseconds(20));
   turn.out.measure_now = true;
   if (!turn.busy() && !server.upstream.empty()) turn.act(Reconfigure{std::nullopt});
@@ -168,7 +171,7 @@ bool too_far_behind(Turn& turn) {
   const auto& status = turn.cluster().status;
   if (!status) return false;
   auto lag = status->optime - turn.seen.server.last_lsn();
-  if (lag <= turn.settings().maximum_lag_on_failover_bytes) return false;
+  if (lag <= turn.settings().maximum_lag_on_failover_bytes || MUTANT(lag_ignored)) return false;
   step_back(turn, fmt::format("I am not allowed to promote: {} bytes behind, "
                               "maximum_lag_on_failover is {}",
                               lag, turn.settings().maximum_lag_on_failover_bytes));
@@ -199,13 +202,15 @@ Verdict judge(Turn& turn, const PeerRound& round) {
   bool patient = waited < kPatienceWithPeers;
   for (const auto& peer : round.peers) {
     if (!peer.answered || peer.nofailover) continue;
-    if (peer.starting && waited < kPatienceWithStarters) return Verdict::ask;
+    bool comes_up = peer.starting && !MUTANT(starting_peers_left_out);
+    if (comes_up && waited < kPatienceWithStarters) return Verdict::ask;
     if (!peer.running) continue;
     if (peer.primary) {
       step_back(turn, fmt::format("{} is a running primary", peer.name));
       return Verdict::lose;
     }
-    if (peer.leaderless_revision < last_leader && patient) return Verdict::ask;
+    bool unmeasured = peer.leaderless_revision < last_leader && !MUTANT(unmeasured_believed);
+    if (unmeasured && patient) return Verdict::ask;
     if (is_ahead(peer, turn.seen.server)) {
       step_back(turn, fmt::format("I am not the healthiest node: {} is ahead of me ({} > {})",
                                   peer.name, peer.lsn.text(), turn.seen.server.last_lsn().text()));

@@ -1,5 +1,6 @@
 // SIGTERM: hand over and go.
 #include "core/turn.h"
+#include "lease/mutant.h"
 
 namespace pgsteady::core {
 namespace {
@@ -32,7 +33,7 @@ bool rule_stop_requested(Turn& turn) {
       return true;
     }
   }
-  if (stop_server(turn)) return true;
+  if (stop_server(turn) && !MUTANT(released_before_stop)) return true;
   bool can_write =
       turn.seen.dcs.reachable && turn.now.boot < *turn.seen.stop_by - milliseconds(300);
   if (turn.state.lock && can_write) {

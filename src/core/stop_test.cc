@@ -50,6 +50,17 @@ TEST(Stop, AKilledServerIsNoCleanRelease) {
   EXPECT_NE(txn->operations[1].value.find("\"end\":0"), std::string::npos);
 }
 
+TEST(Stop, ALeaderThatWasNeverPromotedTellsNoEnd) {
+  auto c = Case().stopped("shut down in recovery");
+  c.seen.stop_by = at(108s);
+  c.seen.guard.armed = {};
+  auto decision = c.decide();
+  const auto* txn = find_txn(decision, TxnKind::release);
+  ASSERT_TRUE(txn);
+  EXPECT_NE(txn->operations[1].value.find("\"end\":0"), std::string::npos)
+      << "its last checkpoint began long before the WAL that only it may have";
+}
+
 TEST(Stop, AReplicaJustStops) {
   auto c = Case().follows();
   c.seen.stop_by = at(108s);

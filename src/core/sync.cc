@@ -110,6 +110,7 @@ bool settles(Turn& turn) {
   auto measured_at = lease::Instant(server.measured_at);
   if (!sync.in_force_since) sync.in_force_since = measured_at;
   bool seen_by_all = measured_at >= *sync.in_force_since + kSettles && server.checkpointer_waits;
+  seen_by_all = seen_by_all || MUTANT(sync_not_settled);
   if (!sync.settled && seen_by_all) sync.settled = server.write_lsn;
   return sync.settled.has_value();
 }
@@ -125,12 +126,40 @@ std::set<MemberName> ready(const Turn& turn) {
   for (const auto& row : turn.seen.server.replication) {
     bool waited_for = row.sync_state == "sync" || row.sync_state == "quorum";
     if (!waited_for || !sync.config->names.count(row.application_name)) continue;
-    if (row.flush_lsn && *row.flush_lsn >= *sync.settled) names.insert(row.application_name);
+    bool has_all =
+        row.flush_lsn && (*row.flush_lsn >= *sync.settled || MUTANT(named_before_it_has_all));
+    if (has_all) names.insert(row.application_name);
   }
   return names;
 }
 
+// A lower quorum than before trusts each of them with more: all that was acknowledged up to now,
+// too, by whoever had to flush it then. Until they have it, the quorum stays.
+SyncVoters trusted(const Turn& turn, SyncVoters wanted) {
+  auto before = voters_of_key(turn);
+  const auto& settled = turn.state.sync.settled;
+  auto has_all = [&](const MemberName& name) {
+    const auto& rows = turn.seen.server.replication;
+    return settled && std::any_of(rows.begin(), rows.end(), [&](const ReplicationRow& row) {
+             return row.application_name == name && row.flush_lsn && *row.flush_lsn >= *settled;
+           });
+  };
+  bool lower = wanted.quorum < before.quorum && !MUTANT(quorum_lowered_at_once);
+  if (!lower || std::all_of(wanted.names.begin(), wanted.names.end(), has_all)) return wanted;
+  wanted.quorum = before.quorum;
+  return wanted.quorum < static_cast<int>(wanted.names.size()) ? wanted : SyncVoters{};
+}
+
 }  // namespace
+
+// After a restart of the agent: what the server has. False: it has something else, and the key
+// still names somebody who may not be waited for then.
+bool know_sync(Turn& turn) {
+  auto& sync = turn.state.sync;
+  if (!is_on(turn) || MUTANT(new_agent_forgets_sync)) return true;
+  if (!sync.config) sync.config = parse_sync_names(turn.seen.server.sync_names);
+  return sync.config || voters_of_key(turn).names.empty();
+}
 
 void duty_sync(Turn& turn) {
   if (!turn.fresh() || turn.busy() || turn.state.bootstrapping) return;
@@ -138,33 +167,31 @@ void duty_sync(Turn& turn) {
   const auto& key = turn.cluster().sync;
   if (!key || key->leader != turn.self.name) return write_key(turn, {});
   auto& sync = turn.state.sync;
-  // After a restart of the agent: what the server has.
-  if (!sync.config) sync.config = parse_sync_names(turn.seen.server.sync_names);
-  if (!sync.config)
-    return voters_of_key(turn).names.empty() ? write_config(turn, SyncConfig{})
-                                             : write_key(turn, {});
+  if (!know_sync(turn)) return write_key(turn, {});
+  if (!sync.config) return write_config(turn, SyncConfig{});
   auto voters = voters_of_key(turn);
   bool settled = settles(turn);
   if (turn.busy() || (!settled && !voters.names.empty())) return;
   auto next = target(turn);
   if (next == *sync.config) {
     if (!settled) return;
-    auto wanted = voters_under(next, next, ready(turn));
-    if (wanted != voters) write_key(turn, wanted);
+    auto wanted = trusted(turn, voters_under(next, next, ready(turn)));
+    if (wanted != voters && !wanted.names.empty()) write_key(turn, wanted);
     return;
   }
-  if (keeps(next, voters)) return write_config(turn, next);
+  if (keeps(next, voters) || MUTANT(sync_names_before_key)) return write_config(turn, next);
   std::set<MemberName> both;
   for (const auto& name : voters.names) {
     if (next.names.count(name)) both.insert(name);
   }
-  write_key(turn, voters_under(*sync.config, next, both));
+  write_key(turn, trusted(turn, voters_under(*sync.config, next, both)));
 }
 
 // What a new primary acknowledges before anybody is waited for, it alone has.
 bool rule_sync_key_first(Turn& turn) {
   const auto& key = turn.cluster().sync;
   if (!is_on(turn) || (key && key->leader == turn.self.name && key->standbys.empty())) return false;
+  if (MUTANT(sync_key_after_promotion)) return false;
   if (turn.fresh()) write_key(turn, {});
   return true;
 }
@@ -174,6 +201,7 @@ void recall_sync(Turn& turn) {
   auto& sync = turn.state.sync;
   const auto& key = turn.cluster().sync;
   if (!is_on(turn) || sync.config || !key || key->leader != turn.self.name) return;
+  if (MUTANT(restart_forgets_sync)) return;
   sync.config = SyncConfig{key->standbys, static_cast<int>(key->standbys.size()) - key->quorum};
 }
 
@@ -185,6 +213,7 @@ bool rule_not_in_sync(Turn& turn) {
   const auto& key = turn.cluster().sync;
   if (!is_on(turn) || !key || key->leader.empty()) return false;
   if (key->leader == turn.self.name || key->standbys.count(turn.self.name)) return false;
+  if (MUTANT(promoted_outside_sync)) return false;
   turn.say(
       "following a different leader because I am not allowed to promote: I am no synchronous "
       "standby of " +
@@ -201,7 +230,7 @@ bool has_votes(Turn& turn, const PeerRound& round) {
     return peer.answered && peer.running && !peer.primary && key->standbys.count(peer.name) &&
            peer.leaderless_revision >= last_leader;
   });
-  if (votes >= key->quorum) return true;
+  if (votes >= key->quorum || MUTANT(votes_not_counted)) return true;
   turn.say(fmt::format("following a different leader because only {} of {} votes are in", votes,
                        key->quorum));
   return false;

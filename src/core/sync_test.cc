@@ -203,6 +203,33 @@ TEST(Sync, QuorumNamesAllWhoMayVote) {
   EXPECT_EQ(txn->operations[0].value, R"({"leader":"pg1","quorum":1,"sync_standby":"pg2,pg3"})");
 }
 
+// pg3 may have been the one that flushed; pg2 alone is trusted when it has caught up.
+TEST(Sync, AQuorumSinksWhenAllWhoAreLeftHaveEverything) {
+  SyncCase c("quorum");
+  c.key({"pg2", "pg3"}, 1);
+  c.waits_for(all_of({"pg2"}));
+  c.seen.server.replication.pop_back();
+  c.seen.server.replication[0].flush_lsn = Lsn{400};
+  EXPECT_EQ(c.written(), Names{"nothing"});
+  c.seen.server.replication[0].flush_lsn = Lsn{500};
+  EXPECT_EQ(c.written(), Names{"pg2"});
+}
+
+TEST(Sync, ANewAgentConfiguresWhatTheKeyRestsOn) {
+  SyncCase c;
+  c.waits_for(all_of({"pg2"}));
+  c.key({"pg2"});
+  c.state.sync = {};
+  c.state.applied_config = -1;
+  auto decision = c.decide();
+  ASSERT_TRUE(find<Reconfigure>(decision));
+  EXPECT_EQ(decision.state.sync.config, all_of({"pg2"}));
+  c.seen.server.sync_names = "pg2";
+  decision = c.decide();
+  EXPECT_FALSE(find<Reconfigure>(decision)) << "first the key is emptied";
+  EXPECT_TRUE(find_txn(decision, TxnKind::sync));
+}
+
 TEST(Sync, SwitchedOffTheKeyGoesFirst) {
   SyncCase c("off");
   c.waits_for(all_of({"pg2"}));

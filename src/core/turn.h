@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/decide.h"
+#include "lease/mutant.h"
 
 namespace pgsteady::core {
 
@@ -81,7 +82,9 @@ struct Turn {
   bool armed() const { return state.lock && seen.guard.armed == *state.lock; }
   // etcd answered, and the answer includes our own last write.
   bool fresh() const {
-    return seen.dcs.reachable && seen.dcs.read_at && cluster().revision >= state.written_revision;
+    bool stale = cluster().revision < state.written_revision && !MUTANT(old_reads_believed) &&
+                 !MUTANT(old_reads_uncompared);
+    return seen.dcs.reachable && seen.dcs.read_at && !stale;
   }
   // The note of the last leader, if it has shut down; one of an earlier leader is none.
   const ReleaseNote* release() const {
@@ -190,6 +193,7 @@ bool rule_no_progress(Turn& turn);
 bool rule_blind_leader(Turn& turn);
 
 // sync.cc
+bool know_sync(Turn& turn);
 void duty_sync(Turn& turn);
 bool rule_sync_key_first(Turn& turn);
 void recall_sync(Turn& turn);

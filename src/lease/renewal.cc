@@ -101,10 +101,11 @@ void Renewal::check_failed(std::uint64_t id) {
 void Renewal::settle() {
   if (state_ != State::alive) return;
   for (const auto& keepalive : keepalives_) {
-    bool proven = !epoch_;
+    bool proven = !epoch_ || MUTANT(keepalive_alone_counts) || MUTANT(unanswered_acquisition_held);
     for (const auto& check : found_) {
       bool later = check.sent >= keepalive.sent || MUTANT(any_check_proves);
-      proven = proven || (check.term == keepalive.term && later);
+      bool same_term = check.term == keepalive.term || MUTANT(terms_mixed);
+      proven = proven || (same_term && later);
     }
     if (proven && (!counted_ || keepalive.sent > *counted_)) counted_ = keepalive.sent;
   }
