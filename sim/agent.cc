@@ -125,6 +125,7 @@ void Agent::turn() {
   seen_.txn_ends.clear();
   seen_.job_ends.clear();
   seen_.polls.clear();
+  seen_.requests.clear();
   seen_.slots_failed = false;
   state_ = std::move(decision.state);
   if (!state_.lock) armed_revision_ = 0;

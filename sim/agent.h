@@ -25,6 +25,9 @@ class Agent {
   std::uint64_t generation() const { return generation_; }
   void on_notice(const lease::Notice& notice);
   void program_killed(std::int64_t job);
+  // Over its REST interface; answered once, unless the process ends before.
+  void ask(core::Request request);
+  bool has_unanswered(Duration age) const;
   // What this node answers to GET /patroni.
   core::PeerFigure figure() const;
   // What it answers to POST /failsafe: how long its promise binds; nullopt: it promises nothing.
@@ -79,7 +82,7 @@ class Agent {
   bool act(const core::AskPromises& a);
   bool act(const core::SwitchFence& a);
   bool act(const core::Reload&);
-  bool act(const core::Reply&);
+  bool act(const core::Reply& a);
   bool act(const core::RunInitdb& a);
   bool act(const core::Clone& a);
   bool act(const core::Rewind& a);
@@ -167,6 +170,8 @@ class Agent {
   std::int64_t program_ = 0;  // that the present job waits for
   std::function<void(bool)> program_ended_;
   std::vector<std::string> said_;
+  std::map<std::uint64_t, lease::Instant> open_requests_;  // when each came
+  std::uint64_t last_request_ = 0;
 
   // Shared with the renewal thread:
   lease::Instant turned_at_{};

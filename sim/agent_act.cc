@@ -46,11 +46,14 @@ const char* name_of(core::TxnKind kind) {
 
 void Agent::carry_out(std::vector<core::Action>& actions) {
   const auto* change = mutation();
+  bool refused = false;
   for (auto& action : actions) {
     if (finished_) return;
+    // Whoever asked is answered in any case.
+    if (refused && !std::holds_alternative<core::Reply>(action)) continue;
     if (change && change->before_action && !change->before_action(action)) continue;
     world_.mix(action.index());
-    if (!std::visit([this](const auto& a) { return act(a); }, action)) return;
+    refused = !std::visit([this](const auto& a) { return act(a); }, action) || refused;
   }
 }
 
@@ -222,15 +225,6 @@ bool Agent::act(const core::SwitchFence& a) {
   world_.trace(host_.name(), "the fence is to be {}", a.on ? "on" : "off");
   host_.ask_guardian(request(a.on ? Kind::resume : Kind::suspend));
   if (!a.on) world_.reached("a fence was switched off in a pause");
-  return true;
-}
-
-// Nothing in this world asks for these: no operator's request.
-bool Agent::act(const core::Reload&) {
-  return false;
-}
-
-bool Agent::act(const core::Reply&) {
   return true;
 }
 

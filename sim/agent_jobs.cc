@@ -90,9 +90,13 @@ bool Agent::write_configuration(bool as_standby,
   auto& disk = host_.disk();
   std::optional<Place> from;
   if (as_standby && upstream) from = place_of_address(upstream->address);
-  bool changed = disk.standby_signal != as_standby || disk.upstream != from;
+  const auto& settings = seen_.dcs.cluster.settings();
+  auto sync_names = core::sync_names_for_file(state_, settings).value_or("");
+  bool changed =
+      disk.standby_signal != as_standby || disk.upstream != from || disk.sync_names != sync_names;
   disk.standby_signal = as_standby;
   disk.upstream = from;
+  disk.sync_names = std::move(sync_names);
   return changed;
 }
 
@@ -129,6 +133,7 @@ bool Agent::act(const core::RunInitdb&) {
   disk.data = DataDirectory::broken;
   auto effect = [this] {
     auto& made = host_.disk();
+    if (made.full > 0) return;
     made.wal = host_.cluster().tree.plant();
     made.data = DataDirectory::valid;
     made.newest_timeline = 1;
@@ -140,8 +145,10 @@ bool Agent::act(const core::RunInitdb&) {
     made.control.checksums = true;
     world_.trace(host_.name(), "initdb made system {}", made.control.system_id.text());
   };
-  run_program(rng_.between(milliseconds(300), milliseconds(1200)), effect,
-              [this](bool ok) { end_job(ok, ok ? "initdb" : "initdb failed"); });
+  run_program(rng_.between(milliseconds(300), milliseconds(1200)), effect, [this](bool) {
+    bool ok = host_.disk().data == DataDirectory::valid;
+    end_job(ok, ok ? "initdb" : "initdb failed");
+  });
   return true;
 }
 
@@ -182,7 +189,8 @@ void Agent::run_clone(const core::UpstreamMember& from) {
 void Agent::end_clone(Place from, std::uint64_t life) {
   auto& disk = host_.disk();
   auto& source = host_.cluster().host(from);
-  if (!reachable(from) || source.server().actor().life() != life || disk.hangs > 0) {
+  if (!reachable(from) || source.server().actor().life() != life || disk.hangs > 0 ||
+      disk.full > 0) {
     disk.data = DataDirectory::empty;  // it removes what it made
     return;
   }

@@ -64,11 +64,12 @@ void Agent::open_watch() {
     if (member == watch_member_) lose_watch();
   };
   auto& etcd = host_.cluster().etcd;
-  etcd.watch(host_.place(), &host_.agent_actor(), watch_member_, [this](std::int64_t revision) {
+  auto changed = [this](std::int64_t revision) {
     watch_revision_ = std::max(watch_revision_, revision);
     watch_pause_ = milliseconds(50);
     read_dcs();
-  });
+  };
+  etcd.watch(host_.place(), &host_.agent_actor(), watch_member_, changed, [this] { lose_watch(); });
   watch_revision_ = etcd.revision();
   read_dcs();
 }
@@ -112,6 +113,7 @@ void Agent::measured(lease::Instant began, bool alive) {
       found.state = ServerState::starting;
       if (host_.server().postmaster_alive()) host_.server().measure(found);
     } else if (disk.data == DataDirectory::valid && disk.hangs == 0) {
+      if (disk.full > 0) found.complaint = "PANIC:  could not write: No space left on device";
       found.control = disk.control;
       found.history = host_.cluster().tree.history(disk.wal.branch);
     }

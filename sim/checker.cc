@@ -44,6 +44,7 @@ void Checker::check_grant(const MemberName& name) {
 
 void Checker::committing(Place from, const Txn& txn) {
   pause_.committing(from, txn);
+  sync_.committing(txn);
   for (const auto& operation : txn.operations) {
     if (operation.key != "leader" || operation.what != Operation::What::put) continue;
     const auto* before = cluster_.etcd.find("leader");
@@ -56,7 +57,7 @@ void Checker::committing(Place from, const Txn& txn) {
   }
 }
 
-void Checker::acknowledged(Place place, const WalPoint& commit) {
+void Checker::acknowledged(Place place, const WalPoint& commit, int waited_for) {
   auto& host = cluster_.host(place);
   bool outside = host.outside_assumptions();
   const auto* guardian = host.guardian();
@@ -68,7 +69,9 @@ void Checker::acknowledged(Place place, const WalPoint& commit) {
   pause_.acknowledged(place);
   auto now = cluster_.world.now();
   end_of_outage(now);
-  acknowledgements_.push_back({now, place, commit, outside});
+  bool promised = sync_.promised(place, waited_for);
+  if (promised) sync_.acknowledged(place, commit, waited_for);
+  acknowledgements_.push_back({now, place, commit, outside, promised, waited_for});
 }
 
 void Checker::end_of_outage(Moment now) {
@@ -99,6 +102,7 @@ void Checker::decided(Place place, const core::Observation& seen, const core::De
 }
 
 void Checker::promotes(Place place) {
+  sync_.promotes(place);
   auto& host = cluster_.host(place);
   const auto& tree = cluster_.tree;
   auto mine = host.disk().wal;
@@ -146,8 +150,14 @@ void Checker::may_lose(Moment end) {
   lossy_.push_back({cluster_.world.now(), end});
 }
 
+void Checker::may_lose_all(Moment end) {
+  may_lose(end);
+  sync_.may_lose_all(end);
+}
+
 // Lost at the first grant after it; a fault that may lose must have been there.
 bool Checker::excused(const Acknowledged& lost) const {
+  if (lost.promised) return sync_.excused(lost.at, lost.waited_for);
   if (lost.outside) return true;
   auto grant = std::find_if(grants_.begin(), grants_.end(),
                             [&](Moment grant_at) { return grant_at > lost.at; });

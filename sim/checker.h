@@ -10,6 +10,7 @@
 #include "sim/etcd.h"
 #include "sim/liveness.h"
 #include "sim/pause_checker.h"
+#include "sim/sync_checker.h"
 #include "sim/wal.h"
 
 namespace pgsteady::sim {
@@ -18,12 +19,13 @@ class Cluster;
 
 class Checker {
  public:
-  explicit Checker(Cluster& cluster) : cluster_(cluster), pause_(cluster), liveness_(cluster) {}
+  explicit Checker(Cluster& cluster)
+      : cluster_(cluster), sync_(cluster), pause_(cluster), liveness_(cluster) {}
 
   // --- what happens, told by those to whom it happens --------------------------------------------
   void writability_changed(Place place);
   void committing(Place from, const Txn& txn);  // etcd is about to carry it out
-  void acknowledged(Place place, const WalPoint& commit);
+  void acknowledged(Place place, const WalPoint& commit, int waited_for);
   void decided(Place place, const core::Observation& seen, const core::Decision& decision);
   void promotes(Place place);
   // The data directory of a node is about to keep only `remains` of its WAL.
@@ -35,6 +37,9 @@ class Checker {
   // A fault has begun under which the last asynchronous commits of a primary may be lost: until
   // now, and for a while after `end`.
   void may_lose(Moment end);
+  // An operator does what may lose even synchronous commits.
+  void may_lose_all(Moment end);
+  void wiped(Place) { sync_.wiped(); }
 
   // --- at the end --------------------------------------------------------------------------------
   void check_lost(Place primary);
@@ -50,6 +55,8 @@ class Checker {
     Place place;
     WalPoint commit;
     bool outside;
+    bool promised;  // by a synchronous mode
+    int waited_for;
   };
   struct Span {
     Moment from, to;
@@ -59,6 +66,7 @@ class Checker {
   void check_grant(const MemberName& name);
 
   Cluster& cluster_;
+  SyncChecker sync_;
   PauseChecker pause_;
   Liveness liveness_;
   std::vector<Acknowledged> acknowledgements_;

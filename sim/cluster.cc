@@ -1,5 +1,6 @@
 #include "sim/cluster.h"
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 
 #include "sim/agent.h"
@@ -9,11 +10,11 @@ namespace pgsteady::sim {
 Cluster::Cluster(World& world_, Settings settings_)
     : world(world_),
       settings(settings_),
-      network(world, settings.nodes + kEtcdMembers),
-      etcd(world, network, settings.nodes),
+      network(world, nodes() + kEtcdMembers),
+      etcd(world, network, nodes()),
       checker(*this),
       rng_(world.rng().fork()) {
-  for (Place place = 0; place < settings.nodes; ++place) {
+  for (Place place = 0; place < nodes(); ++place) {
     hosts_.push_back(std::make_unique<Host>(*this, place));
   }
   etcd.before_commit = [this](Place from, const Txn& txn) { checker.committing(from, txn); };
@@ -34,6 +35,10 @@ std::string config_json(const Settings& settings) {
                              {"maximum_lag_on_failover", settings.maximum_lag_bytes},
                              {"failsafe_mode", settings.failsafe}};
   if (settings.check_timeline) config["check_timeline"] = true;
+  if (settings.synchronous == SynchronousMode::on) config["synchronous_mode"] = true;
+  if (settings.synchronous == SynchronousMode::quorum) config["synchronous_mode"] = "quorum";
+  if (settings.strict) config["synchronous_mode_strict"] = true;
+  if (settings.sync_nodes != 1) config["synchronous_node_count"] = settings.sync_nodes;
   return boost::json::serialize(config);
 }
 
@@ -51,10 +56,7 @@ void Cluster::client_turn() {
   if (writes_) {
     for (auto& host : hosts_) {
       if (host->disk().hangs > 0) host->server().commit_in_vain();
-      if (!host->server().can_acknowledge()) continue;
-      auto commit = host->server().commit();
-      world.mix(commit.end.value);
-      checker.acknowledged(host->place(), commit);
+      if (host->server().can_acknowledge()) host->server().commit();
     }
   }
   auto pause = settings.client_pause;
@@ -77,13 +79,41 @@ bool Cluster::converged() {
   if (leader < 0 || !key || key->value != host(leader).name()) return false;
   const auto& wal = host(leader).disk().wal;
   for (auto& each : hosts_) {
-    if (each->place() == leader) continue;
+    if (each->place() == leader || !each->belongs()) continue;
     auto& server = each->server();
     if (!server.running() || !server.in_recovery() || !server.streams()) return false;
     bool behind = !tree.contains(wal, server.wal()) || wal.end - server.wal().end > 4096;
     if (behind || server.wal().branch != wal.branch) return false;
   }
-  return true;
+  return synchronous_again(host(leader).name());
+}
+
+// The sync key names whoever could be promoted, when the mode asks for it.
+bool Cluster::synchronous_again(const MemberName& leader) {
+  auto view = etcd.view();
+  bool on = view->settings().synchronous_mode != SynchronousMode::off;
+  if (!on) return view->sync_revision == 0;
+  if (!view->sync || view->sync->leader != leader) return false;
+  bool alone = std::none_of(view->members.begin(), view->members.end(), [&](const Member& member) {
+    return member.name != leader && !member.tags.nofailover();
+  });
+  return alone || !view->sync->standbys.empty();
+}
+
+// In a synchronous mode nobody but those whom the sync key names could go on.
+bool Cluster::can_spare(Place place) {
+  if (!has_copy_beside(place)) return false;
+  auto view = etcd.view();
+  if (view->settings().synchronous_mode == SynchronousMode::off && !view->sync) return true;
+  auto leader = primary();
+  if (leader < 0 || leader != place) return leader >= 0;
+  if (!view->sync || view->sync->leader != host(place).name()) return false;
+  const auto& standbys = view->sync->standbys;
+  return !standbys.empty() &&
+         std::all_of(standbys.begin(), standbys.end(), [&](const MemberName& name) {
+           auto found = place_of(name);
+           return found >= 0 && host(found).on() && host(found).server().running();
+         });
 }
 
 bool Cluster::has_copy_beside(Place place) {
@@ -100,6 +130,7 @@ std::string Cluster::picture() {
   out += fmt::format("leader key: {}; etcd {}", key ? key->value : "none",
                      etcd.available() ? "has a leader" : "has no leader");
   for (auto& each : hosts_) {
+    if (!each->belongs()) continue;
     const auto& disk = each->disk();
     auto& server = each->server();
     auto timeline = disk.wal.branch < 0 ? 0 : tree.timeline(disk.wal.branch);

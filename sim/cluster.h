@@ -17,8 +17,12 @@ struct Settings {
   int nodes = 3;
   int ttl_seconds = 5;
   int loop_wait_ms = 1000;
+  int spares = 0;  // more nodes, which are added later
   bool check_timeline = false;
   bool failsafe = false;
+  SynchronousMode synchronous = SynchronousMode::off;
+  bool strict = false;
+  int sync_nodes = 1;
   int nofailover = 0;  // 3: pg3 has the tag
   std::int64_t maximum_lag_bytes = 1 << 20;
   Duration client_pause = milliseconds(250);  // between two commits, on the average
@@ -38,9 +42,10 @@ class Cluster {
   Network network;
   Etcd etcd;
   WalTree tree;
+  WalPoint archive;  // what a restore_command finds
   Checker checker;
 
-  int nodes() const { return settings.nodes; }
+  int nodes() const { return settings.nodes + settings.spares; }  // those not yet added too
   Host& host(Place place) { return *hosts_[static_cast<std::size_t>(place)]; }
   Place place_of(const MemberName& name) const;  // -1: nobody
 
@@ -49,12 +54,14 @@ class Cluster {
 
   // One primary that holds the key, and every node that is on streams from it, up to its end.
   bool converged();
-  bool has_copy_beside(Place place);  // another node runs on whole data
-  std::string picture();              // who is what, for a failure's report
-  Place primary();                    // the only node that acknowledges; -1: none
+  bool can_spare(Place place);  // what it has is not needed to go on without an operator
+  std::string picture();        // who is what, for a failure's report
+  Place primary();              // the only node that acknowledges; -1: none
 
  private:
   void client_turn();
+  bool has_copy_beside(Place place);  // another node runs on whole data
+  bool synchronous_again(const MemberName& leader);
 
   Rng rng_;
   std::vector<std::unique_ptr<Host>> hosts_;

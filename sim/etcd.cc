@@ -209,18 +209,21 @@ void Etcd::changed() {
   }
 }
 
-void Etcd::watch(Place from, Actor* watcher, int member,
-                 std::function<void(std::int64_t)> changed) {
-  watchers_[from] = {watcher, watcher->life(), member, ++next_watcher_, std::move(changed)};
+void Etcd::watch(Place from, Actor* watcher, int member, std::function<void(std::int64_t)> changed,
+                 std::function<void()> cancelled) {
+  watchers_[from] = {watcher,         watcher->life(),    member,
+                     ++next_watcher_, std::move(changed), std::move(cancelled)};
 }
 
 void Etcd::unwatch(Place from) {
   watchers_.erase(from);
 }
 
-// A watch that was cancelled, or whose revision was compacted, says so: look again.
 void Etcd::cancel_watches() {
-  changed();
+  for (auto& [from, watcher] : std::exchange(watchers_, {})) {
+    if (watcher.actor->life() != watcher.life) continue;
+    network_.send(place(watcher.member), from, watcher.actor, true, watcher.cancelled);
+  }
 }
 
 const KeyValue* Etcd::find(const std::string& key) const {

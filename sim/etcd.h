@@ -55,8 +55,10 @@ class Etcd {
   using Done = std::function<void(const EtcdReply&)>;
   // From a node to a member and back. No answer at all is possible. `stream`: see Network.
   void ask(Place from, Actor* asker, int member, bool stream, EtcdRequest request, Done done);
-  // Tells the node of each change, as long as the member that it watches at hears of it.
-  void watch(Place from, Actor* watcher, int member, std::function<void(std::int64_t)> changed);
+  // Tells the node of each change, as long as the member that it watches at hears of it, or that
+  // the watch has been cancelled.
+  void watch(Place from, Actor* watcher, int member, std::function<void(std::int64_t)> changed,
+             std::function<void()> cancelled);
   void unwatch(Place from);
 
   // Faults and operators:
@@ -69,7 +71,7 @@ class Etcd {
   void depose(Duration believes);
   void lose_answers(int per_mille) { lost_answers_ = per_mille; }  // of transactions that happened
   void hang_keepalives(bool hang) { keepalives_hang_ += hang ? 1 : -1; }  // reads go on
-  void cancel_watches();
+  void cancel_watches();  // as by a compaction, a restart, a change of permissions
   void delete_key(const std::string& key);
   void put_by_hand(const std::string& key, const std::string& value);
   void revoke_by_hand(std::int64_t lease);
@@ -103,6 +105,7 @@ class Etcd {
     int member = 0;
     std::uint64_t number = 0;
     std::function<void(std::int64_t)> changed;
+    std::function<void()> cancelled;
   };
   // The leader that was deposed and has not noticed.
   struct Believer {

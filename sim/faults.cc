@@ -29,13 +29,12 @@ int number_of(const Step& step, std::size_t index) {
   return negative ? -value : value;
 }
 
-const std::vector<Verb>& verbs() {
-  static const std::vector<Verb> kVerbs = {
+std::vector<Verb> verbs_of_faults() {
+  return {
       // nodes
       {"power_off", Target::node, 6, false, 500, 60000},
       {"stop", Target::node, 6, true, 100, 40000},
       {"stop_all", Target::none, 1, true, 100, 5000},
-      {"lose_disk", Target::node, 1, false, 1000, 30000},
       {"kill_agent", Target::node, 6, true, 0, 0},
       {"freeze_agent", Target::node, 4, true, 200, 20000},
       {"freeze_loop", Target::node, 4, true, 200, 20000},
@@ -43,7 +42,6 @@ const std::vector<Verb>& verbs() {
       {"freeze_server", Target::node, 3, false, 200, 30000},
       {"freeze_host", Target::node, 3, false, 200, 40000},
       {"stop_clock", Target::node, 2, false, 200, 40000},
-      {"hang_disk", Target::node, 3, false, 200, 30000},
       {"drift", Target::node_and_number, 2, true, 1000, 100000},
       {"wall_clock", Target::node_and_number, 2, true, 1000, 100000},
       {"slow_recovery", Target::node_and_ms, 2, false, 1000, 60000},
@@ -52,12 +50,8 @@ const std::vector<Verb>& verbs() {
       {"stall_promotion", Target::node_and_ms, 2, false, 1000, 60000},
       {"break_rewind", Target::node, 3, true, 1000, 90000},
       {"break_start", Target::node, 2, false, 1000, 30000},
-      {"snapshot", Target::node, 0, true, 0, 0},
-      {"restore", Target::node, 0, false, 0, 0},
       {"bulk_load", Target::node_and_number, 0, true, 0, 0},
-      {"foreign_disk", Target::node, 0, false, 1000, 60000},
       {"promote_by_hand", Target::node, 0, false, 0, 0},
-      {"forget_epoch", Target::node, 1, true, 0, 0},
       // network
       {"cut", Target::pair, 8, false, 100, 30000},
       {"cut_one_way", Target::pair, 5, false, 100, 30000},
@@ -84,6 +78,15 @@ const std::vector<Verb>& verbs() {
       {"failsafe_off", Target::none, 1, true, 1000, 60000},
       {"client_off", Target::none, 2, true, 1000, 60000},
   };
+}
+
+const std::vector<Verb>& verbs() {
+  static const std::vector<Verb> kVerbs = [] {
+    auto all = verbs_of_faults();
+    for (const auto& verb : verbs_of_disks()) all.push_back(verb);
+    for (const auto& verb : verbs_of_people()) all.push_back(verb);
+    return all;
+  }();
   return kVerbs;
 }
 
@@ -104,9 +107,13 @@ Place Operator::place(const std::string& word) {
     leader = key ? cluster_.place_of(key->value) : 0;
   }
   if (word == "@leader") return leader;
-  auto last = cluster_.nodes() - 1;
-  if (word == "@replica") return leader == 0 ? std::min(1, last) : 0;
-  if (word == "@other") return leader == last ? std::max(0, last - 1) : last;
+  std::vector<Place> others;
+  for (Place each = 0; each < cluster_.nodes(); ++each) {
+    if (each != leader && cluster_.host(each).belongs()) others.push_back(each);
+  }
+  if (others.empty()) return leader;
+  if (word == "@replica") return others.front();
+  if (word == "@other") return others.back();
   return -1;
 }
 
@@ -141,6 +148,7 @@ void Operator::carry_out(const Step& step) {
   if (touched.empty()) {
     for (Place each = 0; each < cluster_.nodes(); ++each) touched.push_back(each);
   }
+  if (verb->target == Target::people && step.verb != "restart") touched.clear();
   for (auto each : touched) cluster_.host(each).disturbed(1);
   bool etcd_alone = concerns_etcd_alone(step.verb);
   cluster_.checker.fault(etcd_alone, 1);
@@ -172,6 +180,12 @@ void Operator::heal() {
 Operator::Undo Operator::begin(const Step& step) {
   const auto* verb = find_verb(step.verb);
   switch (verb->target) {
+    case Target::people:
+      return begin_by_people(step);
+    case Target::disk: {
+      auto found = step.arguments.empty() ? -1 : place(step.arguments[0]);
+      return found < 0 ? nullptr : begin_on_disk(step, cluster_.host(found));
+    }
     case Target::node:
     case Target::node_and_ms:
     case Target::node_and_number: {
@@ -192,12 +206,6 @@ Operator::Undo Operator::begin_on_host(const Step& step, Host& host) {
   const auto& verb = step.verb;
   if (verb == "power_off") {
     host.power_off();
-    return [&host] { host.power_on(); };
-  }
-  if (verb == "lose_disk") {
-    host.power_off();
-    // The last copy is not taken: nobody could bring it back.
-    if (cluster_.has_copy_beside(host.place())) host.wipe();
     return [&host] { host.power_on(); };
   }
   if (verb == "stop") {
@@ -225,10 +233,6 @@ Operator::Undo Operator::begin_on_host(const Step& step, Host& host) {
     host.freeze(true, clock_too);
     return [&host, clock_too] { host.freeze(false, clock_too); };
   }
-  if (verb == "hang_disk") {
-    host.hang_disk(true);
-    return [&host] { host.hang_disk(false); };
-  }
   if (verb == "kill_postmaster") {
     host.server().kill_postmaster();
     return nullptr;
@@ -242,40 +246,14 @@ Operator::Undo Operator::begin_on_host(const Step& step, Host& host) {
     host.set_wall_clock(seconds(number_of(step, 1)));
     return [&host] { host.set_wall_clock(seconds(0)); };
   }
-  if (verb == "forget_epoch") {
-    host.disk().epoch.reset();
-    return nullptr;
-  }
   if (verb == "bulk_load") {
     host.server().bulk_load(std::uint64_t(number_of(step, 1)) << 20);
     return nullptr;
-  }
-  if (verb == "foreign_disk") {
-    host.power_off();
-    host.take_foreign_disk();
-    host.power_on();
-    return [&host] {
-      host.power_off();
-      host.wipe();
-      host.power_on();
-    };
   }
   if (verb == "promote_by_hand") {
     // Until the agent's next look at its server nobody can prevent what it does.
     host.excuse(2 * milliseconds(cluster_.settings.loop_wait_ms) + seconds(1));
     host.server().promote_signal();
-    return nullptr;
-  }
-  if (verb == "snapshot") {
-    snapshots_.push_back({host.place(), host.disk()});
-    return nullptr;
-  }
-  if (verb == "restore") {
-    host.power_off();
-    for (const auto& snapshot : snapshots_) {
-      if (snapshot.place == host.place()) host.disk() = snapshot.disk;
-    }
-    host.power_on();
     return nullptr;
   }
   if (verb == "put_leader") {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/request.h"
 #include "sim/plan.h"
 
 namespace pgsteady::sim {
@@ -22,6 +23,8 @@ enum class Target {
   etcd_member,
   number,
   key,
+  disk,    // of a node
+  people,  // people.cc knows
 };
 
 struct Verb {
@@ -34,6 +37,11 @@ struct Verb {
 };
 
 const std::vector<Verb>& verbs();
+std::vector<Verb> verbs_of_faults();  // faults.cc
+std::vector<Verb> verbs_of_disks();   // disk_faults.cc
+std::vector<Verb> verbs_of_people();  // people.cc
+// What a random plan gives to one of the latter.
+std::vector<std::string> peoples_words(std::string_view verb, const Settings& settings, Rng& rng);
 const Verb* find_verb(std::string_view name);
 int number_of(const Step& step, std::size_t index);  // of an argument; 0: there is none
 
@@ -56,6 +64,11 @@ class Operator {
   Undo begin_on_etcd(const Step& step);
   Undo begin_on_config(const Step& step);  // faults_pause.cc
   void write_config();
+  Undo begin_on_disk(const Step& step, Host& host);
+  Undo begin_by_people(const Step& step);
+  void ask(const Step& step, core::Request request);
+  void change_config(const std::string& key, const std::string& value);
+  MemberName member(const std::string& word);
   Place place(const std::string& word);  // -1: nobody
   std::vector<Place> places(const std::string& word);
   void end(std::size_t index);

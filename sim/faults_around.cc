@@ -88,7 +88,11 @@ Operator::Undo Operator::begin_on_etcd(const Step& step) {
   if (verb == "elect") etcd.elect();
   if (verb == "depose") etcd.depose(step.lasts);
   if (verb == "cancel_watches") etcd.cancel_watches();
-  if (verb == "delete_key") etcd.delete_key(step.arguments.empty() ? "leader" : step.arguments[0]);
+  if (verb == "delete_key") {
+    auto key = step.arguments.empty() ? "leader" : step.arguments[0];
+    if (key == "sync") cluster_.checker.may_lose_all(cluster_.world.now());
+    etcd.delete_key(key);
+  }
   if (verb == "revoke_leader") {
     if (const auto* key = etcd.find("leader")) etcd.revoke_by_hand(key->lease);
   }

@@ -36,17 +36,23 @@ Host::Host(Cluster& cluster, Place place)
       place_(place),
       name_("pg" + std::to_string(place + 1)),
       clock_(cluster.world.rng().between(seconds(1000), seconds(90000)),
-             int(cluster.world.rng().between(-45'000, 45'000))) {
+             int(cluster.world.rng().between(-45'000, 45'000))),
+      belongs_(place < cluster.settings.nodes) {
   Postgres::Surroundings around{cluster.world,
                                 cluster.network,
                                 cluster.tree,
                                 place,
                                 name_,
                                 disk_,
+                                cluster.archive,
                                 [&cluster](Place other) { return &cluster.host(other).server(); },
                                 [&cluster](Place other) { return cluster.host(other).name(); },
                                 [this] { server_exited(); },
-                                [this] { cluster_.checker.writability_changed(place_); }};
+                                [this] { cluster_.checker.writability_changed(place_); },
+                                [this](const WalPoint& commit, int waited_for) {
+                                  cluster_.world.mix(commit.end.value);
+                                  cluster_.checker.acknowledged(place_, commit, waited_for);
+                                }};
   server_ = std::make_unique<Postgres>(std::move(around));
 }
 
@@ -218,8 +224,20 @@ void Host::end_all(int) {
 
 // --- faults and operators ----------------------------------------------------------------------
 
+void Host::join() {
+  if (belongs_) return;
+  belongs_ = true;
+  power_on();
+}
+
+void Host::remove() {
+  power_off();
+  belongs_ = false;
+  wipe();
+}
+
 void Host::power_on() {
-  if (on_) return;
+  if (on_ || !belongs_) return;
   on_ = wanted_ = true;
   cluster_.world.trace(name_, "power on");
   begin_guardian();
@@ -310,9 +328,21 @@ void Host::hang_disk(bool hangs) {
 
 void Host::wipe() {
   cluster_.world.trace(name_, "the disk is lost");
-  auto hangs = disk_.hangs;
-  disk_ = Disk{};
-  disk_.hangs = hangs;
+  cluster_.checker.wiped(place_);
+  Disk fresh;
+  fresh.hangs = disk_.hangs;
+  fresh.full = disk_.full;
+  disk_ = fresh;
+}
+
+void Host::lose_data() {
+  auto beside = disk_;
+  wipe();
+  disk_.marker = beside.marker;
+  disk_.epoch = beside.epoch;
+  disk_.failsafe_task = beside.failsafe_task;
+  disk_.kept = beside.kept;
+  disk_.reclones = beside.reclones;
 }
 
 void Host::take_foreign_disk() {

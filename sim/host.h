@@ -28,6 +28,9 @@ class Host {
   void after(Duration delay, Actor& actor, Task task);
 
   // --- faults and operators ----------------------------------------------------------------------
+  void join();    // with an empty disk
+  void remove();  // for good
+  bool belongs() const { return belongs_; }
   void power_on();
   void power_off();  // everything stops where it is; the disk keeps what was flushed
   void stop();       // SIGTERM to the guardian: a hand-over; comes back by start()
@@ -42,6 +45,7 @@ class Host {
   seconds wall_offset() const { return wall_offset_; }
   void hang_disk(bool hangs);
   void wipe();                 // the disk is lost, with all that was on it
+  void lose_data();            // the data directory alone
   void take_foreign_disk();    // with another cluster's data
   void excuse(Duration span);  // what it does meanwhile lies outside the assumptions
 
@@ -85,6 +89,7 @@ class Host {
   MemberName name_;
   HostClock clock_;
   Disk disk_;
+  bool belongs_;
   bool on_ = false;
   bool wanted_ = true;  // to be started again when the guardian ends
   Actor guardian_actor_, agent_actor_, threads_actor_;

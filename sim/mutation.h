@@ -40,6 +40,9 @@ struct Mutation {
   std::function<bool(lease::Request& request)> before_asked;
   std::function<bool(lease::Action& action)> before_guardian_action;
 
+  // Answers of a lower raft term than one seen before are believed.
+  bool any_term_accepted = false;
+
   // Agent: whether diverged WAL is kept before the directory is changed.
   bool keeps_diverged_wal = true;
 };

@@ -60,6 +60,14 @@ bool read_setting(const std::vector<std::string>& words, Plan& plan) {
     settings.ttl_seconds = value;
   else if (words[1] == "loop_wait_ms")
     settings.loop_wait_ms = value;
+  else if (words[1] == "spares")
+    settings.spares = value;
+  else if (words[1] == "synchronous")  // 1: on, 2: quorum
+    settings.synchronous = static_cast<SynchronousMode>(value);
+  else if (words[1] == "strict")
+    settings.strict = value != 0;
+  else if (words[1] == "sync_nodes")
+    settings.sync_nodes = value;
   else if (words[1] == "check_timeline")
     settings.check_timeline = value != 0;
   else if (words[1] == "failsafe")
@@ -100,6 +108,11 @@ std::string Plan::text() const {
       "set seed {}\nset nodes {}\nset ttl {}\nset loop_wait_ms {}\nset client_pause_ms {}\n", seed,
       settings.nodes, settings.ttl_seconds, settings.loop_wait_ms,
       settings.client_pause.count() / 1'000'000);
+  if (settings.spares > 0) out += fmt::format("set spares {}\n", settings.spares);
+  if (auto mode = static_cast<int>(settings.synchronous)) {
+    out += fmt::format("set synchronous {}\nset sync_nodes {}\n", mode, settings.sync_nodes);
+  }
+  if (settings.strict) out += "set strict 1\n";
   if (settings.check_timeline) out += "set check_timeline 1\n";
   if (settings.failsafe) out += "set failsafe 1\n";
   if (settings.nofailover > 0) out += fmt::format("set nofailover {}\n", settings.nofailover);

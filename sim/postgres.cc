@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::uint64_t kCheckpointRecord = 120;
 constexpr Duration kLookAgain = milliseconds(20);
+constexpr std::size_t kSessions = 8;  // that can wait for a standby at a time
 
 }  // namespace
 
@@ -51,7 +52,7 @@ void Postgres::start() {
 void Postgres::started() {
   auto& disk = around_.disk;
   if (disk.hangs > 0) return around_.world.after(milliseconds(200), &actor_, [this] { started(); });
-  if (disk.data != DataDirectory::valid || troubles_.breaks_start) {
+  if (disk.data != DataDirectory::valid || troubles_.breaks_start || disk.full > 0) {
     around_.world.trace(around_.name, "PostgreSQL does not start");
     return ended();
   }
@@ -65,6 +66,8 @@ void Postgres::started() {
   }
   disk.control.state = recovery_ ? "in archive recovery" : "in production";
   if (!recovery_) disk.control.timeline = around_.tree.timeline(disk.wal.branch);
+  begin_synchronous();
+  if (recovery_) restore_from_archive();
   if (recovery_) receive_from(upstream_);
   if (!disk.inconsistent) become_running();
 }
@@ -88,6 +91,7 @@ void Postgres::stop_fast() {
   bool checkpoint = phase_ == Phase::running;
   phase_ = Phase::stopping;
   backends_ = false;
+  waiting_.clear();  // their clients are cut off without an answer
   drop_receiver();
   around_.changed();
   auto takes = rng_.between(milliseconds(10), milliseconds(120)) + troubles_.shutdown;
@@ -125,6 +129,7 @@ void Postgres::stop_immediate() {
   if (!postmaster_ || phase_ == Phase::none) return;
   phase_ = Phase::stopping;
   backends_ = false;
+  waiting_.clear();
   around_.changed();
   around_.world.after(milliseconds(15), &actor_, [this] { ended(); });
 }
@@ -163,6 +168,8 @@ std::size_t Postgres::kill() {
 
 void Postgres::end_backends() {
   drop_senders();
+  drop_receiver();  // the kernel closes its connections
+  waiting_.clear();
   actor_.end();
   phase_ = Phase::none;
   postmaster_ = backends_ = false;
@@ -178,6 +185,7 @@ void Postgres::kill_postmaster() {
     end_backends();
   } else {
     postmaster_ = false;
+    waiting_.clear();  // who waits notices
     around_.world.after(rng_.between(milliseconds(1), milliseconds(2000)), &actor_,
                         [this] { end_backends(); });
   }
@@ -190,6 +198,7 @@ void Postgres::power_off() {
   phase_ = Phase::none;
   postmaster_ = backends_ = false;
   receiver_ = {};
+  waiting_.clear();
   senders_.clear();  // nobody is told
   gone_at_ = around_.world.now();
   around_.changed();
@@ -206,9 +215,13 @@ void Postgres::bulk_load(std::uint64_t bytes) {
   if (can_acknowledge()) append(bytes);
 }
 
-WalPoint Postgres::commit() {
+void Postgres::commit() {
+  if (around_.disk.full > 0) return panic();
+  bool waits = shared_rule_.defined();
+  if (waits && waiting_.size() >= kSessions) return;
   append(static_cast<std::uint64_t>(rng_.between(60, 900)));
-  return around_.disk.wal;
+  if (waits) return waiting_.push_back(around_.disk.wal);
+  around_.acknowledged(around_.disk.wal, 0);
 }
 
 bool Postgres::checkpoint() {
@@ -217,6 +230,8 @@ bool Postgres::checkpoint() {
   disk.control.timeline = around_.tree.timeline(disk.wal.branch);
   disk.control.checkpoint = disk.wal.end;
   append(kCheckpointRecord);
+  auto busy = rng_.one_in(8) ? milliseconds(3000) : milliseconds(200);
+  checkpointer_busy_ = around_.world.now() + rng_.between(Duration(0), busy);
   return true;
 }
 
@@ -287,9 +302,13 @@ void Postgres::measure(LocalServer& out) const {
     row.user = "replicator";
     row.application_name = around_.name_of(sender.to);
     row.state = "streaming";
+    row.sync_state = sync_state(sender);
     row.flush_lsn = sender.flushed;
     out.replication.push_back(row);
   }
+  if (recovery_) return;
+  out.sync_names = session_rule_.text;
+  out.checkpointer_waits = around_.world.now() >= checkpointer_busy_;
 }
 
 }  // namespace pgsteady::sim

@@ -26,6 +26,7 @@ struct Disk {
   Timeline newest_timeline = 1;  // of the history files that lie there
   bool standby_signal = false;
   std::optional<Place> upstream;  // primary_conninfo
+  std::string sync_names;         // synchronous_standby_names in postgresql.conf
   bool inconsistent = false;      // until WAL up to control.min_recovery is replayed
   bool torn = false;              // a rewind or clone broke off in the middle
 
@@ -37,6 +38,7 @@ struct Disk {
   std::vector<WallTime> reclones;
 
   int hangs = 0;  // faults under which every write waits for ever
+  int full = 0;   // faults under which every write fails
 };
 
 // Figures that faults change.
@@ -49,6 +51,18 @@ struct ServerTroubles {
   bool breaks_start = false;
 };
 
+// synchronous_standby_names, as one process understands it.
+struct SyncRule {
+  std::string text;
+  bool any = false;        // k of them, else the first k
+  bool everybody = false;  // "*"
+  int wait_for = 0;        // 0: nobody is waited for
+  std::vector<MemberName> names;
+
+  bool defined() const { return wait_for > 0; }
+  int priority(const MemberName& name) const;  // 0: it is not waited for
+};
+
 class Postgres {
  public:
   struct Surroundings {
@@ -58,11 +72,14 @@ class Postgres {
     Place place;
     std::string name;
     Disk& disk;
+    const WalPoint& archive;  // what restore_command finds
     // Another node's server; nullptr when there is none of that place.
     std::function<Postgres*(Place)> server;
     std::function<MemberName(Place)> name_of;
     std::function<void()> exited;   // the postmaster has ended
     std::function<void()> changed;  // can_acknowledge() may have changed
+    // A client is told that its commit is safe; so many standbys were waited for.
+    std::function<void(const WalPoint& commit, int waited_for)> acknowledged;
   };
   explicit Postgres(Surroundings around);
 
@@ -93,8 +110,9 @@ class Postgres {
   }
   // A commit that waits for a disk that hangs.
   void commit_in_vain() { unflushed_ = actor_.runs() && backends_ && !recovery_; }
-  // Appends and flushes one commit.
-  WalPoint commit();
+  // Appends and flushes one commit, which is acknowledged now or when those that
+  // synchronous_standby_names tells of have flushed it too.
+  void commit();
   void bulk_load(std::uint64_t bytes);  // commits that nobody waits for
   bool serves_replication() const;
   bool running() const { return phase_ == Phase::running; }
@@ -115,6 +133,7 @@ class Postgres {
     Place to = 0;
     std::uint64_t number = 0;
     Lsn sent, flushed;
+    SyncRule rule;  // as this process last read it
   };
 
   void started();
@@ -131,6 +150,7 @@ class Postgres {
   void try_to_receive();
   bool accepts(const Disk& standby, const WalPoint& theirs) const;
   void watch_connection(std::uint64_t number);
+  void watch_sender(std::uint64_t number, bool missed);
   void ship();
   void ship_to(Sender& sender);
   void received(std::uint64_t number, WalPoint upto);
@@ -139,6 +159,21 @@ class Postgres {
   void drop_receiver();
   void begin_promotion();
   void promoted();
+
+  // storage.cc
+  void panic();
+  void restore_from_archive();
+
+  // synchronous.cc
+  SyncRule read_sync_rule() const;
+  void begin_synchronous();
+  void reload_synchronous();
+  void checkpointer_reads();
+  void release_waiters(const Sender& sender);
+  void release_up_to(Lsn flushed, int waited_for);
+  bool can_release() const { return postmaster_ && actor_.runs() && could_acknowledge(); }
+  std::string sync_state(const Sender& sender) const;
+  std::vector<Lsn> flushed_by_candidates(const SyncRule& rule) const;
 
   friend class Host;
   Surroundings around_;
@@ -158,6 +193,10 @@ class Postgres {
   std::optional<Place> upstream_;
   Receiver receiver_;
   std::vector<Sender> senders_;
+  SyncRule session_rule_;          // as a session sees it
+  SyncRule shared_rule_;           // as the checkpointer last told all others
+  Moment checkpointer_busy_{};     // until then
+  std::vector<WalPoint> waiting_;  // commits that are not acknowledged yet
   std::uint64_t next_connection_;  // numbers are unique in the whole world
   std::uint64_t retry_ = 0;
   bool was_running_ = false;

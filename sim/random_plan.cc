@@ -44,12 +44,14 @@ std::string other_end(Rng& rng, int nodes) {
   return rng.one_in(2) ? "etcd" : node(rng, nodes);
 }
 
-std::vector<std::string> arguments_of(const Verb& verb, Rng& rng, int nodes) {
+std::vector<std::string> arguments_of(const Verb& verb, Rng& rng, const Settings& settings) {
   std::string name = verb.name;
+  auto nodes = settings.nodes;
   switch (verb.target) {
     case Target::none:
       return {};
     case Target::node:
+    case Target::disk:
       return {node(rng, nodes)};
     case Target::node_and_ms:
       return {node(rng, nodes), std::to_string(rng.between(200, 20000))};
@@ -62,11 +64,13 @@ std::vector<std::string> arguments_of(const Verb& verb, Rng& rng, int nodes) {
       return {node(rng, nodes), other_end(rng, nodes), std::to_string(rng.between(10, 900))};
     case Target::etcd_member:
       return {std::to_string(rng.below(kEtcdMembers))};
+    case Target::people:
+      return peoples_words(name, settings, rng);
     case Target::number:
       return {std::to_string(rng.between(2, 12))};
     case Target::key: {
-      constexpr const char* kKeys[] = {"leader",  "leader",  "leader",     "status",
-                                       "history", "release", "members/pg1"};
+      constexpr const char* kKeys[] = {"leader",  "leader",      "leader",   "status", "history",
+                                       "release", "members/pg1", "failover", "sync"};
       return {kKeys[rng.below(std::size(kKeys))]};
     }
   }
@@ -97,6 +101,12 @@ Settings random_settings(Rng& rng) {
   settings.check_timeline = rng.one_in(4);
   settings.failsafe = !rng.one_in(4);
   settings.client_pause = milliseconds(rng.between(100, 1500));
+  settings.spares = rng.one_in(4) ? 1 : 0;
+  if (rng.one_in(3)) {
+    settings.synchronous = rng.one_in(2) ? SynchronousMode::on : SynchronousMode::quorum;
+    settings.strict = rng.one_in(4);
+    settings.sync_nodes = rng.one_in(3) ? 2 : 1;
+  }
   return settings;
 }
 
@@ -116,14 +126,16 @@ Plan random_plan(std::uint64_t seed) {
     for (std::int64_t fault = 0; fault < faults; ++fault) {
       const auto& verb = draw(rng, gentle);
       auto ms = std::chrono::duration_cast<milliseconds>(at);
-      plan.steps.push_back({ms, verb.name, arguments_of(verb, rng, plan.settings.nodes),
+      plan.steps.push_back({ms, verb.name, arguments_of(verb, rng, plan.settings),
                             uneven(rng, verb.shortest_ms, verb.longest_ms)});
       at += rng.between(milliseconds(0), rng.one_in(2) ? seconds(2) : seconds(12));
     }
   }
   // check_timeline asks that a cluster whose newest timeline is lost waits for an operator.
   if (plan.settings.check_timeline) {
-    std::erase_if(plan.steps, [](const Step& step) { return step.verb == "lose_disk"; });
+    std::erase_if(plan.steps, [](const Step& step) {
+      return step.verb == "lose_disk" || step.verb == "remove_node";
+    });
   }
   std::stable_sort(plan.steps.begin(), plan.steps.end(),
                    [](const Step& a, const Step& b) { return a.at < b.at; });

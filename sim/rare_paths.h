@@ -18,6 +18,7 @@ inline constexpr const char* kRarePaths[] = {
     "a timeline was passed over",
     "a replica was cloned anew by itself",
     "polls of a deposed etcd leader were not believed",
+    "a server ended on a full disk",
     "two primaries outside the assumptions",
     "a lock was granted beside a host that stood still",
     "a leader lived on promises",

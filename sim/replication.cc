@@ -14,6 +14,7 @@ constexpr Duration kReceiverTimeout = seconds(10);
 
 void Postgres::reload() {
   if (!postmaster_ || phase_ == Phase::none) return;
+  reload_synchronous();
   if (!recovery_ || upstream_ == around_.disk.upstream) return;
   receive_from(around_.disk.upstream);
 }
@@ -80,18 +81,35 @@ bool Postgres::accepts(const Disk& standby, const WalPoint& theirs) const {
 void Postgres::try_to_receive() {
   if (!upstream_ || !recovery_ || promoting_ || receiver_.streaming) return;
   retry_receiving(kRetry);
+  restore_from_archive();
   auto* from = around_.server(*upstream_);
   bool there = from && from != this && from->serves_replication() &&
                around_.network.whole_both_ways(around_.place, *upstream_);
   if (!there || !accepts(around_.disk, from->wal())) return;
   auto number = from->next_connection_++;
-  from->senders_.push_back({around_.place, number, Lsn{}, Lsn{}});
+  std::erase_if(from->senders_, [this](const Sender& s) { return s.to == around_.place; });
+  from->senders_.push_back({around_.place, number, Lsn{}, Lsn{}, from->read_sync_rule()});
+  from->watch_sender(number, false);
   receiver_.streaming = true;
   receiver_.number = number;
   ++retry_;
   around_.world.trace(around_.name, "streams from {}", around_.name_of(*upstream_));
   from->ship_to(from->senders_.back());
   around_.world.after(kReceiverTimeout, &actor_, [this, number] { watch_connection(number); });
+}
+
+// wal_sender_timeout: nothing has been heard for a while.
+void Postgres::watch_sender(std::uint64_t number, bool missed) {
+  around_.world.after(kReceiverTimeout / 2, &actor_, [this, number, missed] {
+    auto mine = std::find_if(senders_.begin(), senders_.end(),
+                             [number](const Sender& s) { return s.number == number; });
+    if (mine == senders_.end()) return;
+    const auto& theirs = around_.server(mine->to)->receiver_;
+    bool heard = theirs.streaming && theirs.number == number &&
+                 around_.network.whole_both_ways(around_.place, mine->to);
+    if (heard || !missed) return watch_sender(number, !heard);
+    senders_.erase(mine);
+  });
 }
 
 // wal_receiver_timeout: a connection whose other end has vanished is given up.
@@ -128,6 +146,7 @@ void Postgres::received(std::uint64_t number, WalPoint upto) {
     around_.world.after(milliseconds(100), &actor_, [=, this] { received(number, upto); });
     return;
   }
+  if (disk.full > 0) return panic();
   if (!around_.tree.contains(upto, disk.wal)) {
     if (around_.tree.contains(disk.wal, upto)) return;  // an older message
     around_.world.violation(around_.name + " streams WAL that does not continue its own");
@@ -147,7 +166,9 @@ void Postgres::received(std::uint64_t number, WalPoint upto) {
 
 void Postgres::confirmed(std::uint64_t number, Lsn flushed) {
   for (auto& sender : senders_) {
-    if (sender.number == number) sender.flushed = std::max(sender.flushed, flushed);
+    if (sender.number != number) continue;
+    sender.flushed = std::max(sender.flushed, flushed);
+    return release_waiters(sender);
   }
 }
 

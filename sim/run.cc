@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sim/agent.h"
 #include "sim/faults.h"
 
 namespace pgsteady::sim {
@@ -10,6 +11,7 @@ namespace {
 constexpr Duration kLookForConvergence = milliseconds(500);
 constexpr Duration kSettles = seconds(8);  // after convergence, before idleness is measured
 constexpr Duration kIdle = seconds(12);
+constexpr Duration kAnswered = seconds(90);
 
 class Run {
  public:
@@ -70,6 +72,12 @@ class Run {
     auto writes = cluster_.etcd.revision() - before;
     if (writes > 0) world_.violation(fmt::format("{} writes to etcd while idle", writes));
     if (!cluster_.converged()) world_.violation("did not stay whole: " + cluster_.picture());
+    for (Place each = 0; each < cluster_.nodes(); ++each) {
+      auto* agent = cluster_.host(each).agent();
+      if (agent && agent->has_unanswered(kAnswered)) {
+        world_.violation(cluster_.host(each).name() + " never answered a request");
+      }
+    }
   }
 
   void check_expectations() {
@@ -102,6 +110,10 @@ class Run {
       auto limit = parse_decimal(what.substr(13)).value_or(0);
       auto longest = std::chrono::duration_cast<milliseconds>(checker.longest_outage()).count();
       return longest > static_cast<std::int64_t>(limit) ? "" : fmt::format("it was {} ms", longest);
+    }
+    if (what.starts_with("grants at least ")) {
+      auto least = parse_decimal(what.substr(16)).value_or(0);
+      return checker.grants() >= least ? "" : fmt::format("there were {}", checker.grants());
     }
     if (what.starts_with("grants ")) {
       auto most = parse_decimal(what.substr(7)).value_or(0);
