@@ -44,7 +44,10 @@ Decision decide(const State& state, const Identity& self, const Observation& see
   out.state = state;
   Turn turn(self, seen, now, out);
   out.next_wake = now.boot + turn.settings().loop_wait;
-  if (!state.begun) out.state.began_at = now.boot;
+  if (!state.begun) {
+    out.state.began_at = now.boot;
+    out.state.unfenced_unsure = true;
+  }
   apply_rules(turn);
   drop_promises(turn);
   forget_sync(turn);

@@ -86,6 +86,9 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
     case TxnKind::cancel_failover:
       absorb_manual(turn, end);
       break;
+    case TxnKind::unfenced:
+      state.unfenced_unsure = !end.answered;
+      break;
     case TxnKind::config:
       absorb_config(turn, end);
       break;

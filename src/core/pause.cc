@@ -27,9 +27,9 @@ void announce(Turn& turn) {
 }
 
 void fence_off(Turn& turn) {
-  // What is under way may take the announcement back; what is gone is announced again.
+  // What is under way, or has no answer, may take the announcement back: put anew it stands.
   if (!turn.fresh() || turn.in_flight(TxnKind::unfenced)) return;
-  if (!announced(turn)) return announce(turn);
+  if (!announced(turn) || turn.state.unfenced_unsure) return announce(turn);
   if (turn.seen.guard.suspended) return;
   turn.say("PAUSE: the fence is off, as long as the pause lasts");
   turn.act(SwitchFence{false});

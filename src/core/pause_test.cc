@@ -48,6 +48,28 @@ TEST(Pause, AnAnnouncementThatIsBeingTakenBackIsNone) {
   EXPECT_TRUE(find_txn(c.decide(), TxnKind::unfenced)) << "somebody deleted it";
 }
 
+// It was sent when the pause before ended, by this agent or the one before it.
+TEST(Pause, AnAnnouncementThatMayBeTakenBackLateIsMadeAnew) {
+  auto c = paused(Case());
+  c.seen.dcs.cluster.unfenced["pg1"] = 160;
+  c.seen.txn_ends = {{TxnKind::unfenced}};
+  auto decision = c.decide();
+  EXPECT_FALSE(find<SwitchFence>(decision));
+  c.state = decision.state;
+  c.seen.txn_ends.clear();
+  c.now.boot += 1s;
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::unfenced));
+  c.state = c.decide().state;
+  c.seen.txn_ends = {{TxnKind::unfenced, true, false, true, 201, 0}};
+  c.seen.dcs.cluster.revision = 201;
+  c.seen.dcs.cluster.unfenced["pg1"] = 201;
+  EXPECT_TRUE(find<SwitchFence>(c.decide()));
+  c = paused(Case());
+  c.seen.dcs.cluster.unfenced["pg1"] = 160;
+  c.state.begun = false;
+  EXPECT_FALSE(find<SwitchFence>(c.decide()));
+}
+
 TEST(Pause, APrimaryStaysWithoutEtcdAndWithoutItsLock) {
   auto c = unfenced(Case());
   c.seen.dcs.reachable = false;

@@ -144,6 +144,7 @@ struct State {
   Sync sync;
   lease::Instant began_at;      // the first decision
   lease::Instant unsure_until;  // a transaction without an answer may still take the lock
+  bool unfenced_unsure = false;  // one may still take the announcement of a fence back
 };
 
 }  // namespace pgsteady::core
