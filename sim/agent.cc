@@ -176,9 +176,9 @@ void Agent::heartbeat() {
 
 void Agent::on_notice(const lease::Notice& notice) {
   using Kind = lease::Notice::Kind;
-  seen_.guard = {phase_of(notice.phase), notice.as_primary, notice.epoch,
-                 notice.deadline,        notice.ttl,        seen_.guard.refused,
-                 notice.suspended};
+  seen_.guard = {
+      phase_of(notice.phase), notice.as_primary, notice.epoch,          notice.deadline, notice.ttl,
+      seen_.guard.refused,    notice.suspended,  notice.watchdog_failed};
   bool first = !guard_known_;
   guard_known_ = true;
   guard_asked_.reset();
@@ -238,6 +238,7 @@ core::PeerFigure Agent::figure() const {
   const auto& server = seen_.server;
   figure.primary = figure.running && server.is_primary();
   figure.nofailover = self_.tags.nofailover() || unfit_;
+  figure.failover_priority = self_.tags.failover_priority();
   figure.timeline = server.timeline;
   figure.lsn = server.last_lsn();
   if (race_) {

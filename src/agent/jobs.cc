@@ -98,7 +98,7 @@ awaitable<void> Loop::sleep(milliseconds duration) {
 }
 
 pg::Upstream Loop::upstream(const core::UpstreamMember& member) const {
-  return {member.name, member.address, seen_.dcs.cluster.settings().use_slots};
+  return {member.name, member.address, member.slot && seen_.dcs.cluster.settings().use_slots};
 }
 
 awaitable<Result<std::string>> Loop::run_program(std::string what, pg::Command command,

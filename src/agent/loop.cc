@@ -265,9 +265,14 @@ awaitable<void> Loop::listen_to_guardian() {
 
 void Loop::on_message(const guard::Message& message) {
   using guard::Kind;
-  seen_.guard = {phase_of(message.phase), message.as_primary, message.epoch,
-                 message.deadline,        message.ttl,        seen_.guard.refused,
-                 message.suspended};
+  seen_.guard = {phase_of(message.phase),
+                 message.as_primary,
+                 message.epoch,
+                 message.deadline,
+                 message.ttl,
+                 seen_.guard.refused,
+                 message.suspended,
+                 message.watchdog_failed};
   guard_known_ = true;
   guard_asked_ns_ = 0;
   switch (message.kind) {

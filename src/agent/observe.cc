@@ -33,6 +33,7 @@ core::PeerFigure figure_of(const MemberName& name, const Result<http::Response>&
   figure.starting = status->state == "starting";
   figure.primary = status->is_primary();
   figure.nofailover = status->tags.nofailover() || status->unfit;
+  figure.failover_priority = status->tags.failover_priority();
   figure.timeline = status->timeline;
   figure.lsn = status->last_lsn().value_or(Lsn{});
   if (status->race) {

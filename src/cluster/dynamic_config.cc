@@ -89,6 +89,10 @@ DynamicConfig dynamic_config_from_object(boost::json::object raw) {
       FieldReader inner(config.postgresql);
       inner.flag("use_slots", config.use_slots);
       inner.flag("use_pg_rewind", config.use_pg_rewind);
+      inner.flag("remove_data_directory_on_rewind_failure",
+                 config.remove_data_directory_on_rewind_failure);
+      inner.flag("remove_data_directory_on_diverged_timelines",
+                 config.remove_data_directory_on_diverged_timelines);
       for (const auto& finding : inner.findings())
         config.warnings.push_back("postgresql." + finding);
     } else {

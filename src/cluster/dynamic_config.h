@@ -22,6 +22,9 @@ struct DynamicConfig {
   bool check_timeline = false;
   bool use_slots = true;
   bool use_pg_rewind = true;
+  // Unless told not to, a node whose history parted is cloned anew when it cannot be rewound.
+  bool remove_data_directory_on_rewind_failure = true;
+  bool remove_data_directory_on_diverged_timelines = true;
   bool pause = false;
   bool failsafe_mode = true;
   SynchronousMode synchronous_mode = SynchronousMode::off;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 
 #include "cluster/json.h"
@@ -29,11 +30,22 @@ std::int64_t Tags::number(std::string_view tag, std::int64_t otherwise) const {
   return value ? json_to_int(*value).value_or(otherwise) : otherwise;
 }
 
-bool Tags::nofailover() const {
-  if (values.contains("nofailover")) return is_set("nofailover");
+// Where both tags stand, nofailover decides, as Patroni has it.
+std::int64_t Tags::failover_priority() const {
+  if (is_set("nofailover")) return 0;
   const auto* priority = values.if_contains("failover_priority");
   auto number = priority ? json_to_int(*priority) : std::nullopt;
-  return number && *number <= 0;
+  auto least = values.contains("nofailover") ? 1 : 0;
+  return std::max<std::int64_t>(number.value_or(1), least);
+}
+
+bool Tags::nofailover() const {
+  return failover_priority() == 0;
+}
+
+std::string Tags::replicatefrom() const {
+  const auto* value = values.if_contains("replicatefrom");
+  return value && value->is_string() ? std::string(value->get_string()) : std::string();
 }
 
 std::string member_to_json(const Member& member) {

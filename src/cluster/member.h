@@ -18,10 +18,15 @@ struct Tags {
   bool operator==(const Tags&) const = default;
   bool is_set(std::string_view tag) const;  // true, "true", 1, "yes", "on"
   bool nofailover() const;                  // nofailover, or failover_priority 0
-  bool nosync() const { return is_set("nosync") || number("sync_priority", 1) <= 0; }
   std::int64_t number(std::string_view tag, std::int64_t otherwise) const;
   bool noloadbalance() const { return is_set("noloadbalance"); }
   bool clonefrom() const { return is_set("clonefrom"); }
+  // With nosync, sync_priority 0, or without a stream it is never waited for.
+  bool nosync() const { return is_set("nosync") || nostream() || number("sync_priority", 1) <= 0; }
+  bool nostream() const { return is_set("nostream"); }
+  std::string replicatefrom() const;  // a member's name, empty when there is none
+  // Of two nodes with the same WAL the higher leads; 1 unless told otherwise, 0 never leads.
+  std::int64_t failover_priority() const;
 };
 
 struct Member {

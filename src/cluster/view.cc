@@ -73,6 +73,7 @@ void read_status(const KeyValue& kv, ClusterView& view) {
   }
   for (const auto& finding : fields.findings()) view.problems.push_back("status: " + finding);
   view.status = std::move(status);
+  view.status_revision = kv.mod_revision;
 }
 
 std::optional<TimelineSwitch> read_switch(const boost::json::value& line) {

@@ -82,6 +82,7 @@ struct ClusterView {
   std::optional<DynamicConfig> config;
   std::int64_t config_revision = 0;
   std::optional<ClusterStatus> status;
+  std::int64_t status_revision = 0;  // mod revision of its key
   std::vector<TimelineSwitch> history;
   std::optional<FailoverRequest> failover;
   std::int64_t failover_revision = 0;  // of the key, also when it is cleared

@@ -14,6 +14,7 @@ namespace pgsteady::core {
 struct UpstreamMember {
   MemberName name;
   HostPort address;
+  bool slot = true;  // it keeps one for this node, if the cluster uses slots
   bool operator==(const UpstreamMember&) const = default;
 };
 

@@ -100,6 +100,10 @@ bool rule_bootstrap(Turn& turn) {
       name_cluster(turn);
       return false;
     }
+    if (turn.seen.guard.watchdog_failed) {
+      turn.say(Reason::Level::warning, "not bootstrapping: my watchdog does not work");
+      return true;
+    }
     if (data_elsewhere(turn) || turn.state.initdb.waits(turn.now.boot)) return true;
     claim(turn);
     return true;

@@ -53,7 +53,7 @@ Decision decide(const State& state, const Identity& self, const Observation& see
   forget_sync(turn);
   publish(turn);
   out.member_state = member_state(turn);
-  out.unfit = is_unfit(turn);
+  out.unfit = is_unfit(turn) || seen.guard.watchdog_failed;
   out.state.begun = true;
   return out;
 }

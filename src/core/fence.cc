@@ -117,7 +117,11 @@ void absorb_job(Turn& turn, const JobEnd& end) {
       if (!end.ok) break;
       state.reinitialize = false;
       state.rewind_failed = state.rewound = false;
-      turn.say(fmt::format("bootstrapped from leader '{}'", end.message));
+      turn.say(fmt::format("bootstrapped from {} '{}'",
+                           turn.cluster().leader && turn.cluster().leader->name != end.message
+                               ? "replica"
+                               : "leader",
+                           end.message));
       break;
     case JobKind::rewind:
       note_end(turn, state.rewind, end, "pg_rewind");
@@ -170,7 +174,9 @@ void absorb_leader_key(Turn& turn) {
   }
   takeover.read(*turn.seen.dcs.read_at, turn.seen.dcs.term);
   if (cluster.leader) {
-    takeover.key_seen({cluster.leader->lease, cluster.leader->mod_revision});
+    lease::Epoch key{cluster.leader->lease, cluster.leader->mod_revision};
+    if (takeover.key() != key) turn.state.leader_since = turn.now.boot;
+    takeover.key_seen(key);
   } else {
     takeover.key_gone(*turn.seen.dcs.read_at, turn.settings().ttl);
     if (turn.release()) takeover.released();

@@ -3,16 +3,6 @@
 #include "core/turn.h"
 
 namespace pgsteady::core {
-std::optional<UpstreamMember> upstream_of_leader(const Turn& turn) {
-  const auto& leader = turn.cluster().leader;
-  const auto* member = leader ? turn.cluster().member(leader->name) : nullptr;
-  if (!member) return std::nullopt;
-  auto address = host_port_of_url(member->conn_url);
-  if (!address) return std::nullopt;
-  if (address->port == 0) address->port = 5432;
-  return UpstreamMember{member->name, *address};
-}
-
 namespace {
 
 constexpr auto kHistoryPatience = seconds(10);  // for a leader that publishes no history
@@ -64,11 +54,23 @@ bool can_rewind(const Turn& turn) {
          (control->checksums || control->wal_log_hints);
 }
 
+// A node whose history parted from the leader's. Its WAL is kept by whatever comes.
 void reunite(Turn& turn, const UpstreamMember& leader) {
-  if (!can_rewind(turn)) return clone_from(turn, leader);
-  if (turn.state.rewind.waits(turn.now.boot)) return turn.wake_at(turn.state.rewind.until);
-  turn.say(fmt::format("running pg_rewind from {}", leader.name));
-  turn.act(Rewind{leader, parted_at(position(turn).timeline, turn.cluster().history)});
+  const auto& settings = turn.settings();
+  if (can_rewind(turn)) {
+    if (turn.state.rewind.waits(turn.now.boot)) return turn.wake_at(turn.state.rewind.until);
+    turn.say(fmt::format("running pg_rewind from {}", leader.name));
+    return turn.act(Rewind{leader, parted_at(position(turn).timeline, turn.cluster().history)});
+  }
+  bool failed = turn.state.rewind_failed;
+  bool may_clone = failed ? settings.remove_data_directory_on_rewind_failure
+                          : settings.remove_data_directory_on_diverged_timelines;
+  if (may_clone) return clone_from(turn, leader);
+  turn.say(Reason::Level::error,
+           fmt::format("my WAL is not in the history of {}, and {}; not cloning because "
+                       "remove_data_directory_on_{} is off\nhint: reinitialize this node",
+                       leader.name, failed ? "pg_rewind failed" : "pg_rewind is not possible",
+                       failed ? "rewind_failure" : "diverged_timelines"));
 }
 
 void start_standby(Turn& turn, const std::optional<UpstreamMember>& upstream) {
@@ -95,20 +97,23 @@ void follow_stopped(Turn& turn, const UpstreamMember& leader) {
   }
   if (rule_reclone(turn, leader)) return;
   // pg_control of a rewound server still looks like a primary's; its WAL does not.
-  if (turn.state.rewound) return start_standby(turn, leader);
+  auto upstream = upstream_for_streaming(turn, leader);
+  if (turn.state.rewound) return start_standby(turn, upstream);
   if (diverged(turn)) return reunite(turn, leader);
-  start_standby(turn, leader);
+  start_standby(turn, upstream);
 }
 
 // Whether the configuration has to be written anew, for another leader or another config key.
-bool point_at(Turn& turn, const UpstreamMember& leader) {
+bool point_at(Turn& turn, const std::optional<UpstreamMember>& upstream, bool elsewhere = false) {
   auto& state = turn.state;
   bool changed = state.applied_config != turn.cluster().config_revision;
-  if (state.upstream == leader && !changed) return false;
-  if (state.upstream != leader) turn.say(fmt::format("following new leader {}", leader.name));
+  if (state.upstream == upstream && !changed && !elsewhere) return false;
+  if (state.upstream != upstream || elsewhere) {
+    turn.say(fmt::format("following new leader {}", upstream ? upstream->name : "nobody"));
+  }
   state.applied_config = turn.cluster().config_revision;
-  state.upstream = leader;
-  turn.act(Reconfigure{leader});
+  state.upstream = upstream;
+  turn.act(Reconfigure{upstream});
   return true;
 }
 
@@ -121,9 +126,10 @@ void follow_running(Turn& turn, const UpstreamMember& leader) {
     turn.act(StopServer{StopServer::Mode::fast, false, seconds(10)});
     return;
   }
-  auto address = fmt::format("{}:{}", leader.address.host, leader.address.port);
-  if (server.upstream != address) turn.state.upstream.reset();
-  if (point_at(turn, leader)) return;
+  auto upstream = upstream_for_streaming(turn, leader);
+  auto address =
+      upstream ? fmt::format("{}:{}", upstream->address.host, upstream->address.port) : "";
+  if (point_at(turn, upstream, server.upstream != address)) return;
   if (rule_wal_missing(turn, leader)) return;
   if (!turn.state.old_slots_dropped) {
     turn.state.old_slots_dropped = true;
@@ -179,14 +185,16 @@ void rule_follow(Turn& turn) {
   if (turn.seen.guard.phase != ServerPhase::running || turn.seen.guard.as_primary) return;
   turn.say("PostgreSQL is still starting up");
   if (rule_stuck_start(turn, *leader)) return;
-  point_at(turn, *leader);  // it may wait for WAL that only this leader has
+  point_at(turn,
+           upstream_for_streaming(turn, *leader));  // it may wait for WAL that only this leader has
 }
 
-// A standby that runs streams from whoever leads; nothing is stopped, started or rewound.
+// A standby that runs streams as it would without a pause; nothing is stopped, started or rewound.
 void follow_in_pause(Turn& turn) {
   auto leader = upstream_of_leader(turn);
   bool other = leader && leader->name != turn.self.name;
-  if (!other || turn.busy() || !turn.is_standby() || !turn.fresh() || point_at(turn, *leader)) {
+  if (!other || turn.busy() || !turn.is_standby() || !turn.fresh() ||
+      point_at(turn, upstream_for_streaming(turn, *leader))) {
     return turn.say("PAUSE: no action");
   }
   turn.say(fmt::format("PAUSE: no action. I am ({}), a secondary, and following a leader ({})",

@@ -157,6 +157,26 @@ TEST(Follow, WhatCannotBeRewoundIsCloned) {
   EXPECT_TRUE(find<Clone>(c.decide()));
 }
 
+TEST(Follow, WhoForbidsItIsNotClonedWhenHistoriesPart) {
+  auto c = Case().follows().stopped("in production");
+  c.seen.dcs.cluster.members[1].timeline = 2;
+  c.seen.dcs.cluster.history = {{1, Lsn{50}, "", "", ""}};
+  c.state.rewind_failed = true;
+  auto set = [&](const char* key) {
+    c.seen.dcs.cluster.config = dynamic_config_from_object({{"postgresql", {{key, false}}}});
+  };
+  set("remove_data_directory_on_diverged_timelines");
+  EXPECT_TRUE(find<Clone>(c.decide()));
+  set("remove_data_directory_on_rewind_failure");
+  EXPECT_FALSE(find<Clone>(c.decide()));
+  EXPECT_TRUE(says(c.decide(), "remove_data_directory_on_rewind_failure is off"));
+  c.state.rewind_failed = false;
+  c.seen.server.control->checksums = false;
+  EXPECT_TRUE(find<Clone>(c.decide()));
+  set("remove_data_directory_on_diverged_timelines");
+  EXPECT_FALSE(find<Clone>(c.decide()));
+}
+
 TEST(Follow, ARunningStandbyThatDivergedIsStopped) {
   auto c = Case().follows();
   c.seen.dcs.cluster.members[1].timeline = 2;

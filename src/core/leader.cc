@@ -67,7 +67,9 @@ void duty_status(Turn& turn) {
   ClusterStatus status;
   status.optime = turn.seen.server.write_lsn;
   auto json = status_to_json(status);
-  if (json == turn.state.status_written || !turn.fresh()) return;
+  // Each holder of the lock writes its own, so that an earlier one's can be told.
+  bool is_ours = turn.cluster().status_revision > turn.state.lock->mod_revision;
+  if ((json == turn.state.status_written && is_ours) || !turn.fresh()) return;
   if (turn.now.boot - turn.state.status_written_at < milliseconds(900)) return;
   if (!turn.may_transact(TxnKind::status)) return;
   Txn txn;
@@ -132,7 +134,8 @@ void duty_slots(Turn& turn) {
   if (!turn.fresh() || !turn.settings().use_slots) return;
   auto& state = turn.state;
   for (const auto& member : turn.cluster().members) {
-    if (member.name != turn.self.name) state.slot_members[member.name] = turn.now.boot;
+    bool streams = member.tags.replicatefrom().empty() && !member.tags.nostream();
+    if (member.name != turn.self.name && streams) state.slot_members[member.name] = turn.now.boot;
   }
   std::erase_if(state.slot_members,
                 [&](const auto& entry) { return turn.now.boot - entry.second > kSlotKept; });
@@ -238,6 +241,10 @@ bool rule_has_lock(Turn& turn) {
   keep_key_on_lease(turn);
   // An epoch taken over from an earlier agent proves itself anew before anything new comes of it.
   bool proven = turn.proven();
+  if (turn.seen.guard.watchdog_failed && !turn.seen.guard.armed.valid()) {
+    give_up_lock(turn, "the watchdog is required and does not work");
+    return true;
+  }
   if (!turn.armed()) {
     if (proven) turn.act(Arm{*state.lock, *lease.held_until, lease.ttl});
     return true;  // a message from the renewal thread or the guardian wakes us

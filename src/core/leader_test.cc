@@ -120,6 +120,8 @@ TEST(Leader, AnIdleLeaderWritesNothingTwice) {
   EXPECT_TRUE(find_txn(first, TxnKind::status));
   EXPECT_TRUE(find_txn(first, TxnKind::member));
   c.state = first.state;
+  c.seen.dcs.cluster.status = ClusterStatus{Lsn{1000}, {}};
+  c.seen.dcs.cluster.status_revision = 150;
   c.now.boot += 2s;
   c.seen.guard.deadline = c.now.boot + 3s;
   auto second = c.decide();
@@ -149,6 +151,16 @@ TEST(Leader, TheHistoryNamesTheTimelinesThatWerePassedOver) {
   const auto& value = txn->operations[0].value;
   EXPECT_NE(value.find("[2,500,"), std::string::npos) << value;
   EXPECT_NE(value.find("[3,500,"), std::string::npos) << value;
+}
+
+TEST(Leader, WritesItsPositionOverThatOfALeaderBefore) {
+  auto c = Case();
+  c.state = c.decide().state;
+  c.seen.dcs.cluster.status = ClusterStatus{Lsn{1000}, {}};
+  c.seen.dcs.cluster.status_revision = 99;
+  c.now.boot += 2s;
+  c.seen.guard.deadline = c.now.boot + 3s;
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::status));
 }
 
 TEST(Leader, PublishesTheHistoryAfterAPromotion) {

@@ -69,8 +69,9 @@ struct GuardFacts {
   lease::Epoch armed;       // invalid: unarmed
   lease::Instant deadline;
   lease::Duration ttl{};
-  lease::Epoch refused;    // the last that it would not arm: a new one is needed
-  bool suspended = false;  // the fence is off, see pause.cc
+  lease::Epoch refused;          // the last that it would not arm: a new one is needed
+  bool suspended = false;        // the fence is off, see pause.cc
+  bool watchdog_failed = false;  // one is required and does not work: it arms nothing
 };
 
 // At most one job that changes the server runs at a time.
@@ -123,6 +124,7 @@ struct PeerFigure {
   bool starting = false;  // its server comes up: its figure is not known yet
   bool primary = false;
   bool nofailover = false;
+  std::int64_t failover_priority = 1;
   Timeline timeline = 0;
   Lsn lsn;
   // Revision of a read after which the peer knew that nobody holds the lock any more, and measured

@@ -71,6 +71,7 @@ constexpr auto kPatienceWithPeers = milliseconds(500);  // for those that have n
 constexpr auto kPatienceWithStarters = seconds(2);      // for those whose server is coming up
 constexpr auto kPatienceWithReplay = seconds(60);
 constexpr auto kAskAgain = milliseconds(20);
+constexpr auto kOptimePatience = seconds(10);  // a leader writes its position once a second
 
 std::pair<Timeline, Lsn> figure(const LocalServer& server) {
   return {server.timeline, server.last_lsn()};
@@ -167,14 +168,29 @@ bool wait_for_successor(Turn& turn) {
   return true;
 }
 
+// The optime is the last leader's word about itself. One that it had the time to write and did not
+// is an earlier leader's: of a cluster that was restored, say, and nobody may ever reach it.
+bool optime_is_frozen(const Turn& turn) {
+  const auto& since = turn.state.leader_since;
+  const auto& gone = turn.state.takeover.gone_at();
+  auto last = turn.state.takeover.key();
+  if (!last.valid() || turn.cluster().status_revision >= last.mod_revision || !since) return false;
+  return (gone ? *gone : turn.now.boot) - *since > kOptimePatience;
+}
+
 bool too_far_behind(Turn& turn) {
   const auto& status = turn.cluster().status;
   if (!status) return false;
   auto lag = status->optime - turn.seen.server.last_lsn();
-  if (lag <= turn.settings().maximum_lag_on_failover_bytes || MUTANT(lag_ignored)) return false;
-  step_back(turn, fmt::format("I am not allowed to promote: {} bytes behind, "
-                              "maximum_lag_on_failover is {}",
-                              lag, turn.settings().maximum_lag_on_failover_bytes));
+  if (lag <= turn.settings().maximum_lag_on_failover_bytes) return false;
+  auto figures = fmt::format("{} bytes behind, maximum_lag_on_failover is {}", lag,
+                             turn.settings().maximum_lag_on_failover_bytes);
+  if (optime_is_frozen(turn)) {
+    turn.say(Reason::Level::warning,
+             figures + "; passed over: the last leader never wrote that position");
+    return false;
+  }
+  step_back(turn, "I am not allowed to promote: " + figures);
   return true;
 }
 
@@ -216,6 +232,11 @@ Verdict judge(Turn& turn, const PeerRound& round) {
                                   peer.name, peer.lsn.text(), turn.seen.server.last_lsn().text()));
       return Verdict::lose;
     }
+    bool equal = std::pair(peer.timeline, peer.lsn) == figure(turn.seen.server);
+    if (equal && peer.failover_priority > turn.self.tags.failover_priority()) {
+      step_back(turn, fmt::format("{} has the same WAL and a higher failover_priority", peer.name));
+      return Verdict::lose;
+    }
   }
   bool complete = turn.release() && has_all_of(*turn.release(), turn.seen.server);
   return complete || has_votes(turn, round) ? Verdict::win : Verdict::ask;
@@ -246,6 +267,7 @@ void race(Turn& turn) {
   if (turn.self.tags.nofailover() && !forced(turn) && !MUTANT(nofailover_ignored)) {
     return step_back(turn, "I am not allowed to promote");
   }
+  if (turn.seen.guard.watchdog_failed) return step_back(turn, "my watchdog does not work");
   if (is_unfit(turn) && others_could_lead(turn) && !forced(turn)) {
     return step_back(turn, "I have just given the lock up");
   }
@@ -281,6 +303,7 @@ bool rule_leader_key_is_mine(Turn& turn) {
   bool of_this_life = key.lease != 0 && key.lease == turn.seen.lease.lease;
   bool of_earlier_life = turn.seen.remembered == lease::Epoch{key.lease, key.mod_revision};
   if (!of_this_life && !of_earlier_life) return false;
+  if (turn.seen.guard.watchdog_failed) return false;
   if (is_unfit(turn) && others_could_lead(turn)) return false;
   const auto& server = turn.seen.server;
   if (turn.seen.guard.phase == ServerPhase::killing || turn.busy()) return true;

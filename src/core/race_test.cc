@@ -249,5 +249,17 @@ TEST(Race, AnAcquiredLockIsHeldByItsRevision) {
   EXPECT_FALSE(find<Promote>(decision));
 }
 
+TEST(Race, WithoutItsWatchdogANodeDoesNotLead) {
+  auto c = Case().leaderless().peer("pg3", Lsn{1000});
+  c.seen.guard.watchdog_failed = true;
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire));
+  EXPECT_TRUE(c.decide().unfit);
+  auto holder = Case().stopped("in production");
+  holder.seen.guard.armed = {};
+  holder.seen.guard.watchdog_failed = true;
+  EXPECT_TRUE(find_txn(holder.decide(), TxnKind::give_up));
+  EXPECT_FALSE(find<Arm>(holder.decide()));
+}
+
 }  // namespace
 }  // namespace pgsteady::core::testing

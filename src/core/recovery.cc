@@ -127,8 +127,10 @@ void clone_from(Turn& turn, const UpstreamMember& leader, const std::string& why
     return;
   }
   if (!why.empty()) turn.say(Reason::Level::warning, why + "; cloning anew");
-  turn.say(fmt::format("trying to bootstrap from leader '{}'", leader.name));
-  turn.act(Clone{leader, why});
+  auto source = source_for_cloning(turn, leader);
+  turn.say(fmt::format("trying to bootstrap from {} '{}'",
+                       source.name == leader.name ? "leader" : "replica", source.name));
+  turn.act(Clone{source, why});
 }
 
 // Other data, or a refusal before anything was touched: either way the server is tried afresh.
@@ -169,12 +171,20 @@ bool rule_wal_missing(Turn& turn, const UpstreamMember& leader) {
   auto& stall = turn.state.stall;
   const Lsn at = server.last_lsn();
   bool behind = leader_position(turn) > at && !server.replaying && !server.replay_paused;
-  if (!behind || !leader_serves(turn)) {
+  if (!behind || !leader_serves(turn) || turn.self.tags.nostream()) {
     stall.reset();
     return false;
   }
   if (!stall || stall->lsn != at) stall = Stall{at, turn.now.boot};
   if (turn.now.boot < stall->since + kStallLimit) return false;
+  if (turn.state.upstream && turn.state.upstream->name != leader.name) {
+    turn.say(Reason::Level::warning,
+             fmt::format("no WAL comes from {}", turn.state.upstream->name));
+    turn.state.cascade_failed_at = turn.now.boot;
+    stall.reset();
+    turn.wake_at(turn.now.boot);
+    return false;
+  }
   const auto& answer = turn.seen.wal_answer;
   bool asked = answer && answer->lsn == at && answer->asked_at >= stall->since;
   if (!asked || turn.now.boot - answer->asked_at > kAskAgain) {

@@ -134,8 +134,10 @@ struct State {
   bool promotion_failed = false;
   std::optional<lease::Instant> unfit_until;  // it gave way: others lead first
   std::optional<Stall> stall;
-  std::optional<lease::Instant> unreadable_since;  // pg_control of a stopped server
-  std::optional<lease::Instant> up_since;          // a standby that answers
+  std::optional<lease::Instant> unreadable_since;   // pg_control of a stopped server
+  std::optional<lease::Instant> up_since;           // a standby that answers
+  std::optional<lease::Instant> cascade_failed_at;  // the member of replicatefrom gave nothing
+  std::optional<lease::Instant> leader_since;       // when the key of takeover was first seen
   int short_lives = 0;      // standbys in sequence that ended soon and complained
   std::string reclone_why;  // proof that this data cannot follow reclone_for
   MemberName reclone_for;

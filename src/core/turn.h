@@ -201,7 +201,10 @@ void forget_sync(Turn& turn);
 bool rule_not_in_sync(Turn& turn);
 bool has_votes(Turn& turn, const PeerRound& round);
 
-// race.cc
+// race.cc. maximum_lag_on_failover is held against the position that the last leader wrote of
+// itself (status.optime). When nobody comes within the limit of it, nobody is promoted without
+// being told to. A position that the last leader did not write, though it led for ten seconds, is
+// an earlier leader's or another cluster's: it is passed over, as nobody may ever reach it.
 bool is_named(const Turn& turn);
 void acquire(Turn& turn);
 bool starts_as_primary(const Turn& turn);
@@ -220,12 +223,17 @@ bool rule_unreadable_control(Turn& turn, const UpstreamMember& leader);
 bool rule_reclone(Turn& turn, const UpstreamMember& leader);
 bool leader_serves(const Turn& turn);
 
+// upstream.cc
+std::optional<UpstreamMember> address_of(const Turn& turn, const MemberName& name);
+std::optional<UpstreamMember> upstream_of_leader(const Turn& turn);
+std::optional<UpstreamMember> upstream_for_streaming(Turn& turn, const UpstreamMember& leader);
+UpstreamMember source_for_cloning(const Turn& turn, const UpstreamMember& leader);
+
 // follow.cc
 void watch_lease(Turn& turn);
 void rule_follow(Turn& turn);
 void rule_no_dcs(Turn& turn);
 void follow_in_pause(Turn& turn);
-std::optional<UpstreamMember> upstream_of_leader(const Turn& turn);
 
 // publish.cc
 void publish(Turn& turn);

@@ -1,4 +1,5 @@
 // Nodes that cannot go on with their own data: cloned anew.
+#include <csignal>
 #include <fstream>
 
 #include "fixture.h"
@@ -109,6 +110,132 @@ TEST_F(Recovery, AReplicaWhoseWalIsGoneFromTheLeaderIsClonedAnew) {
   }));
   expect_nothing_lost();
   expect_no_split();
+}
+
+// What a node that comes back with WAL of its own goes through, broken off in different ways.
+class Rejoin : public Recovery {
+ protected:
+  // The first leader has written a row that nobody else has, died, and another one leads.
+  void part() {
+    run_cluster(two_nodes());
+    ASSERT_TRUE(cluster().sql("create table marks (what text)"));
+    ASSERT_TRUE(cluster().sql("insert into marks values ('kept')"));
+    writer().stop();
+    old_ = &leader();
+    Node* replica = cluster().a_replica();
+    ASSERT_TRUE(replica);
+    EXPECT_TRUE(eventually(kLong, [&] { return marks(*replica) == "kept"; }));
+    auto rows = ask(replica->superuser(), "select pid from pg_stat_wal_receiver");
+    ASSERT_TRUE(rows && rows->size() == 1);
+    const pid_t receiver = std::stoi(rows->at(0).at(0));
+    kill_pids({receiver}, SIGSTOP);
+    ASSERT_TRUE(cluster().sql("insert into marks values ('only-the-old-one-has-this')"));
+    old_->kill_everything();
+    kill_pids({receiver}, SIGKILL);
+    ASSERT_TRUE(cluster().wait_primary(kLong, old_));
+    // Enough for a copy that can be caught in the act.
+    ASSERT_TRUE(cluster().sql("create table big as select i from generate_series(1, 1000000) i"));
+    ASSERT_TRUE(cluster().sql("insert into marks values ('after')"));
+  }
+  std::string marks(const Node& node) {
+    auto rows = ask(node.superuser(), "select string_agg(what, ' ' order by what) from marks");
+    return rows ? rows->at(0).at(0) : "";
+  }
+  fs::path state() const { return old_->data().string() + ".pgsteady"; }
+  // Waits for a job of the node that runs this program, and stops it in its tracks.
+  void catch_job(const std::string& program) {
+    pid_t found = 0;
+    auto look = [&] {
+      for (pid_t child : children_of(old_->guardian())) {
+        auto arguments = arguments_of(child);
+        if (!arguments.empty() && arguments[0].ends_with(program)) found = child;
+      }
+      return found != 0;
+    };
+    EXPECT_TRUE(eventually(kLong, look, Millis(1))) << program << " was never seen";
+    kill_pids({found}, SIGSTOP);
+  }
+  void expect_rejoined(bool with_its_wal = true) {
+    EXPECT_TRUE(cluster().wait_healthy(kLong));
+    EXPECT_EQ(old_->role(), "standby");
+    EXPECT_TRUE(eventually(kLong, [&] { return marks(*old_) == "after kept"; }));
+    EXPECT_FALSE(fs::exists(state() / "job")) << "the marker is still there";
+    auto find = "grep -rqs only-the-old-one-has-this " + (state() / "diverged").string();
+    if (with_its_wal) {
+      EXPECT_EQ(std::system(find.c_str()), 0) << "the row that nobody else has is not kept";
+    }
+    expect_no_split();
+  }
+
+  Node* old_ = nullptr;
+};
+
+TEST_F(Rejoin, TheAgentIsKilledDuringTheRewind) {
+  part();
+  old_->start();
+  catch_job("pg_rewind");
+  kill_pids({old_->agent()}, SIGKILL);
+  expect_rejoined();
+}
+
+TEST_F(Rejoin, TheNodeIsKilledDuringTheRewind) {
+  part();
+  old_->start();
+  catch_job("pg_rewind");
+  old_->kill_everything();
+  old_->start();
+  expect_rejoined();
+}
+
+TEST_F(Rejoin, TheNodeIsKilledDuringTheCloneAfterARewindThatFailed) {
+  part();
+  // The WAL up to where the histories part is gone: pg_rewind cannot go back there.
+  for (const auto& entry : fs::directory_iterator(old_->data() / "pg_wal")) {
+    if (entry.is_regular_file()) fs::remove(entry.path());
+  }
+  old_->start();
+  catch_job("pg_basebackup");
+  old_->kill_everything();
+  EXPECT_TRUE(fs::exists(state() / "job"));
+  old_->start();
+  catch_job("pg_basebackup");
+  kill_pids({old_->agent()}, SIGKILL);
+  expect_rejoined(false);
+}
+
+TEST_F(Rejoin, ACloneInPlaceOfARewindKeepsTheWal) {
+  part();
+  etcd().put(cluster().key("config"),
+             "{\"ttl\":5,\"loop_wait\":1,\"retry_timeout\":3,"
+             "\"postgresql\":{\"use_pg_rewind\":false}}");
+  old_->start();
+  expect_rejoined();
+  EXPECT_TRUE(fs::exists(state() / "pg_basebackup.log"));
+  EXPECT_FALSE(fs::exists(state() / "pg_rewind.log"));
+}
+
+TEST_F(Recovery, AReplicaOfAReplicaFollowsTheTags) {
+  ClusterOptions options;
+  options.nodes = 3;
+  prepare(options);
+  cluster().node(0).start();
+  ASSERT_TRUE(cluster().wait_primary(kLong));
+  std::ofstream(cluster().node(1).yaml(), std::ios::app) << "tags:\n  clonefrom: true\n";
+  std::ofstream(cluster().node(2).yaml(), std::ios::app) << "tags:\n  replicatefrom: pg2\n";
+  cluster().node(1).start();
+  auto upstreams = [&](Node& node) {
+    auto rows = ask(node.superuser(), "select count(*) from pg_stat_replication");
+    return rows ? rows->at(0).at(0) : "";
+  };
+  ASSERT_TRUE(cluster().wait_healthy(kLong));
+  let_pass(Millis(2000));  // its key says so
+  cluster().node(2).start();
+  EXPECT_TRUE(eventually(kLong, [&] { return upstreams(cluster().node(1)) == "1"; }));
+  EXPECT_NE(tail(cluster().node(2).log(), 100).find("trying to bootstrap from replica 'pg2'"),
+            std::string::npos);
+  EXPECT_TRUE(eventually(kLong, [&] { return upstreams(cluster().node(0)) == "1"; }));
+  cluster().node(1).kill_everything();
+  EXPECT_TRUE(cluster().wait_healthy(kLong)) << "the leader takes the place of the member";
 }
 
 }  // namespace

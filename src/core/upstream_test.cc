@@ -1,0 +1,136 @@
+#include <gtest/gtest.h>
+
+#include "core/testing.h"
+
+namespace pgsteady::core::testing {
+namespace {
+
+// A standby of pg2, with pg3 streaming beside it, and these tags of its own.
+Case tagged(boost::json::object tags) {
+  auto c = Case().follows();
+  c.self.tags.values = std::move(tags);
+  c.seen.dcs.cluster.members[2].replication_state = "streaming";
+  c.state.upstream->slot = c.self.tags.replicatefrom().empty();
+  return c;
+}
+
+Case empty_node() {
+  auto c = tagged({}).stopped("");
+  c.seen.server.control.reset();
+  c.seen.server.data = DataDirectory::empty;
+  return c;
+}
+
+TEST(Upstream, ReplicatefromNamesAnotherReplica) {
+  auto c = tagged({{"replicatefrom", "pg3"}});
+  auto decision = c.decide();
+  ASSERT_TRUE(find<Reconfigure>(decision));
+  EXPECT_EQ(find<Reconfigure>(decision)->upstream->name, "pg3");
+  EXPECT_FALSE(find<Reconfigure>(decision)->upstream->slot) << "only the leader keeps slots";
+}
+
+TEST(Upstream, ItIsTheLeaderWhenThatReplicaIsNoUse) {
+  struct Row {
+    const char* what;
+    void (*change)(Case&);
+  };
+  const Row rows[] = {
+      {"down", [](Case& c) { c.seen.dcs.cluster.members[2].state = "stopped"; }},
+      {"gone", [](Case& c) { c.seen.dcs.cluster.members.resize(2); }},
+      {"gets nothing", [](Case& c) { c.seen.dcs.cluster.members[2].replication_state.clear(); }},
+      {"another timeline", [](Case& c) { c.seen.dcs.cluster.members[2].timeline = 7; }},
+      {"gave nothing", [](Case& c) { c.state.cascade_failed_at = c.now.boot - 10s; }},
+      {"streams from here",
+       [](Case& c) {
+         c.seen.dcs.cluster.members[2].tags.values = {{"replicatefrom", "pg1"}};
+       }},
+  };
+  for (const auto& row : rows) {
+    auto c = tagged({{"replicatefrom", "pg3"}});
+    row.change(c);
+    EXPECT_FALSE(find<Reconfigure>(c.decide())) << row.what;
+  }
+}
+
+TEST(Upstream, AReplicaThatGivesNothingIsLeftForTheLeader) {
+  auto c = tagged({{"replicatefrom", "pg3"}});
+  c.state.upstream = UpstreamMember{"pg3", HostPort{"10.0.0.3", 5432}, false};
+  c.seen.server.upstream = "10.0.0.3:5432";
+  c.seen.dcs.cluster.members[1].xlog_location = Lsn{5000};
+  c.state.stall = Stall{Lsn{1000}, at(90s)};
+  auto decision = c.decide();
+  EXPECT_FALSE(find<AskForWal>(decision));
+  c.state = decision.state;
+  decision = c.decide();
+  ASSERT_TRUE(find<Reconfigure>(decision));
+  EXPECT_EQ(find<Reconfigure>(decision)->upstream->name, "pg2");
+}
+
+TEST(Upstream, NostreamStreamsFromNobody) {
+  auto c = tagged({{"nostream", true}});
+  auto decision = c.decide();
+  ASSERT_TRUE(find<Reconfigure>(decision));
+  EXPECT_FALSE(find<Reconfigure>(decision)->upstream);
+  c.state = decision.state;
+  c.seen.server.upstream.clear();
+  c.seen.dcs.cluster.members[1].xlog_location = Lsn{5000};
+  c.state.stall = Stall{Lsn{1000}, at(90s)};
+  decision = c.decide();
+  EXPECT_FALSE(find<Reconfigure>(decision));
+  EXPECT_FALSE(find<AskForWal>(decision));
+}
+
+TEST(Upstream, ClonefromSparesTheLeader) {
+  auto c = empty_node();
+  EXPECT_EQ(find<Clone>(c.decide())->from.name, "pg2");
+  c.seen.dcs.cluster.members[2].tags.values = {{"clonefrom", true}};
+  EXPECT_EQ(find<Clone>(c.decide())->from.name, "pg3");
+  c.state.clone.failures = 1;
+  EXPECT_EQ(find<Clone>(c.decide())->from.name, "pg2") << "the other one failed";
+  c.state.clone.failures = 0;
+  c.seen.dcs.cluster.members[2].replication_state.clear();
+  EXPECT_EQ(find<Clone>(c.decide())->from.name, "pg2") << "pg3 is out of date";
+}
+
+TEST(Upstream, OnlyThoseThatStreamFromTheLeaderGetASlotThere) {
+  auto c = Case();
+  auto& members = c.seen.dcs.cluster.members;
+  members[1].tags.values = {{"replicatefrom", "pg3"}};
+  auto decision = c.decide();
+  ASSERT_TRUE(find<SyncSlots>(decision));
+  EXPECT_EQ(find<SyncSlots>(decision)->members, std::vector<MemberName>{"pg3"});
+  members[2].tags.values = {{"nostream", true}};
+  decision = c.decide();
+  ASSERT_TRUE(find<SyncSlots>(decision));
+  EXPECT_TRUE(find<SyncSlots>(decision)->members.empty());
+}
+
+TEST(Upstream, OfEqualNodesTheOneWithTheHigherPriorityLeads) {
+  auto c = Case().leaderless().peer("pg3", Lsn{1000});
+  c.seen.peers->peers[0].failover_priority = 2;
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire));
+  c.self.tags.values = {{"failover_priority", 2}};
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::acquire));
+  c.self.tags.values = {};
+  c.seen.peers->peers[0].lsn = Lsn{999};
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::acquire)) << "WAL comes before priority";
+}
+
+// The limit holds against what the last leader wrote of itself, not against a figure of another
+// time, which nobody may ever reach.
+TEST(Upstream, AFrozenOptimeDoesNotBlock) {
+  auto c = Case().leaderless().peer("pg3", Lsn{900});
+  c.seen.dcs.cluster.status = ClusterStatus{Lsn{1 << 30}, {}};
+  c.seen.dcs.cluster.status_revision = 95;  // after the key of pg2, which is 90
+  c.state.leader_since = at(10s);
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire));
+  c.seen.dcs.cluster.status_revision = 80;
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::acquire));
+  c.state.leader_since = at(88s);
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire)) << "it had no time to write its own";
+  c.state.leader_since.reset();
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire)) << "how long it led is not known";
+}
+
+}  // namespace
+}  // namespace pgsteady::core::testing
