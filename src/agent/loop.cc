@@ -218,6 +218,7 @@ void Loop::show(const core::Decision& decision) {
   status.renewal_latency = renewal_latency_;
   status.fence_events = fence_events_;
   status.unfit = decision.unfit;
+  status.watchdog_failed = seen_.guard.watchdog_failed;
   if (decision.leaderless_revision) {
     status.race = {*decision.leaderless_revision, seen_.server.timeline, seen_.server.last_lsn()};
   }

@@ -33,7 +33,9 @@ struct NodeStatus {
   std::optional<std::chrono::nanoseconds> deadline;  // boottime; primaries only
   std::optional<std::chrono::nanoseconds> renewal_latency;
   std::uint64_t fence_events = 0;
-  bool unfit = false;  // it gave the lock up a moment ago: others are to lead before it
+  bool unfit =
+      false;  // it gave the lock up a moment ago, or its watchdog failed: others come first
+  bool watchdog_failed = false;  // a required one
   // boottime until which a leader lives on promises, or a replica's promise binds it
   std::optional<std::chrono::nanoseconds> failsafe_until;
   std::chrono::nanoseconds decision_time{};  // of the last decide()

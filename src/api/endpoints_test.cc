@@ -137,7 +137,10 @@ TEST(Endpoints, TagsDecideOverReplicas) {
   EXPECT_EQ(ask(status, "/replica?tag_zone=b").status, 503);
   EXPECT_EQ(document(status, "/patroni").at("tags").as_object(),
             (boost::json::object{{"zone", "a"}, {"weight", 3}, {"nosync", true}}));
-  status.tags.values["noloadbalance"] = true;
+  status.tags.values = {{"nofailover", false}, {"failover_priority", 0}};
+  EXPECT_TRUE(document(status, "/patroni").at("tags").as_object().contains("nofailover"))
+      << "it takes precedence";
+  status.tags.values = {{"noloadbalance", true}};
   EXPECT_EQ(ask(status, "/replica").status, 503);
   EXPECT_EQ(ask(status, "/read-only").status, 503);
   EXPECT_EQ(ask(status, "/async").status, 503);
@@ -182,7 +185,8 @@ TEST(Endpoints, PatroniDocumentOfAPrimary) {
   EXPECT_EQ(out.at("patroni").as_object(),
             (boost::json::object{{"version", "4.1.4"}, {"scope", "demo"}, {"name", "pg1"}}));
   EXPECT_EQ(out.at("pgsteady").as_object(), (boost::json::object{{"version", "0.1.0"}}));
-  for (const char* absent : {"pause", "cluster_unlocked", "tags", "pending_restart"}) {
+  for (const char* absent :
+       {"pause", "cluster_unlocked", "tags", "pending_restart", "watchdog_failed"}) {
     EXPECT_FALSE(out.contains(absent)) << absent;
   }
   EXPECT_EQ(ask(primary(), "/primary").body, ask(primary(), "/patroni").body);
@@ -191,7 +195,7 @@ TEST(Endpoints, PatroniDocumentOfAPrimary) {
 
 TEST(Endpoints, PatroniDocumentOfAReplicaInARace) {
   auto status = replica();
-  status.cluster_unlocked = true;
+  status.cluster_unlocked = status.watchdog_failed = true;
   status.race = NodeStatus::RaceFigure{17, 3, Lsn{900}};
   auto out = document(status, "/patroni");
   EXPECT_EQ(out.at("role").as_string(), "replica");
@@ -201,6 +205,7 @@ TEST(Endpoints, PatroniDocumentOfAReplicaInARace) {
                                                              {"paused", false}}));
   EXPECT_EQ(out.at("replication_state").as_string(), "streaming");
   EXPECT_TRUE(out.at("cluster_unlocked").as_bool());
+  EXPECT_TRUE(out.at("watchdog_failed").as_bool());
   const auto& race = out.at("pgsteady").at("race");
   EXPECT_EQ(race.at("leaderless_revision").as_int64(), 17);
   EXPECT_EQ(race.at("timeline").to_number<int>(), 3);

@@ -149,10 +149,8 @@ void add_cluster(const NodeStatus& status, std::chrono::nanoseconds now, Exposit
             int(status.cluster.failsafe && status.cluster.failsafe->count(status.name)));
   out.gauge("patroni_is_paused", "1 if automatic failover is off",
             int(status.cluster.settings().pause));
-  const auto* priority = status.tags.values.if_contains("failover_priority");
-  auto number = priority ? json_to_int(*priority) : std::nullopt;
   out.gauge("patroni_failover_priority", "Failover priority, 0 if this node must not be promoted",
-            status.tags.nofailover() ? 0 : number.value_or(1));
+            status.tags.failover_priority());
 }
 
 void add_own(const NodeStatus& status, std::chrono::nanoseconds now, Exposition& out) {

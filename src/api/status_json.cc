@@ -59,7 +59,8 @@ void add_running(const NodeStatus& status, json::object& out) {
   if (!server.replication.empty()) out["replication"] = replication(server);
 }
 
-// Boolean tags of Patroni's own are left out when they are false.
+// Boolean tags of Patroni's own are left out when they are false, but for a nofailover that has its
+// say over a failover_priority.
 json::object effective_tags(const Tags& tags) {
   constexpr std::array<std::string_view, 5> switches = {"clonefrom", "nofailover", "noloadbalance",
                                                         "nosync", "nostream"};
@@ -67,7 +68,8 @@ json::object effective_tags(const Tags& tags) {
   for (const auto& [key, value] : tags.values) {
     bool is_switch =
         std::find(switches.begin(), switches.end(), std::string_view(key)) != switches.end();
-    if (!is_switch || tags.is_set(std::string_view(key))) out[key] = value;
+    bool has_a_say = key == "nofailover" && tags.values.contains("failover_priority");
+    if (!is_switch || has_a_say || tags.is_set(std::string_view(key))) out[key] = value;
   }
   return out;
 }
@@ -193,6 +195,7 @@ json::object node_document(const NodeStatus& status, std::chrono::nanoseconds no
   if (auto tags = effective_tags(status.tags); !tags.empty()) out["tags"] = std::move(tags);
   if (auto id = system_id(status)) out["database_system_identifier"] = id->text();
   if (status.server.pending_restart) out["pending_restart"] = true;
+  if (status.watchdog_failed) out["watchdog_failed"] = true;
   out["patroni"] =
       json::object{{"version", kPatroniVersion}, {"scope", status.scope}, {"name", status.name}};
   out["pgsteady"] = own_part(status);
