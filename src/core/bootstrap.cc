@@ -100,6 +100,10 @@ bool rule_bootstrap(Turn& turn) {
       name_cluster(turn);
       return false;
     }
+    if (turn.self.tags.nofailover()) {
+      turn.say("waiting for leader to bootstrap: I am not allowed to lead");
+      return true;
+    }
     if (turn.seen.guard.watchdog_failed) {
       turn.say(Reason::Level::warning, "not bootstrapping: my watchdog does not work");
       return true;

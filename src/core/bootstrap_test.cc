@@ -22,6 +22,15 @@ TEST(Bootstrap, RacesForTheInitializeKey) {
   EXPECT_FALSE(find<RunInitdb>(decision));
 }
 
+TEST(Bootstrap, WhoMayNotLeadMakesNoCluster) {
+  auto c = empty_node();
+  c.seen.guard.watchdog_failed = true;
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::claim_initialize));
+  c.seen.guard.watchdog_failed = false;
+  c.self.tags.values = {{"failover_priority", 0}};
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::claim_initialize));
+}
+
 TEST(Bootstrap, OnlyTheHolderRunsInitdb) {
   auto c = empty_node();
   c.seen.dcs.cluster.initialize = "";

@@ -161,6 +161,19 @@ void absorb_new_history(Turn& turn) {
   state.read_revision = turn.cluster().revision;
 }
 
+void absorb_other_leader(Turn& turn) {
+  const auto& leader = turn.cluster().leader;
+  if (!leader || turn.leader_is_me()) return;
+  auto& state = turn.state;
+  if (lease::Epoch{leader->lease, leader->mod_revision} != state.takeover.key()) {
+    state.other_leader = leader->name;
+    state.other_leader_served_since.reset();
+  }
+  const auto* member = turn.cluster().member(leader->name);
+  bool serves = member && member->role == "primary" && member->state == "running";
+  if (serves && !state.other_leader_served_since) state.other_leader_served_since = turn.now.boot;
+}
+
 void absorb_leader_key(Turn& turn) {
   const auto& cluster = turn.cluster();
   auto& takeover = turn.state.takeover;
@@ -173,10 +186,9 @@ void absorb_leader_key(Turn& turn) {
     turn.state.nameless_since = turn.now.boot;
   }
   takeover.read(*turn.seen.dcs.read_at, turn.seen.dcs.term);
+  absorb_other_leader(turn);
   if (cluster.leader) {
-    lease::Epoch key{cluster.leader->lease, cluster.leader->mod_revision};
-    if (takeover.key() != key) turn.state.leader_since = turn.now.boot;
-    takeover.key_seen(key);
+    takeover.key_seen({cluster.leader->lease, cluster.leader->mod_revision});
   } else {
     takeover.key_gone(*turn.seen.dcs.read_at, turn.settings().ttl);
     if (turn.release()) takeover.released();

@@ -103,14 +103,20 @@ void follow_stopped(Turn& turn, const UpstreamMember& leader) {
   start_standby(turn, upstream);
 }
 
-// Whether the configuration has to be written anew, for another leader or another config key.
+std::string whom(const Turn& turn, const std::optional<UpstreamMember>& upstream) {
+  if (!upstream) return "streaming from nobody (tag nostream)";
+  if (upstream->name == turn.cluster().leader->name)
+    return "following new leader " + upstream->name;
+  return fmt::format("streaming from {} (tag replicatefrom)", upstream->name);
+}
+
+// Whether the configuration has to be written anew, for another upstream or another config key.
+// `elsewhere`: the server streams from somewhere else, whatever it was told.
 bool point_at(Turn& turn, const std::optional<UpstreamMember>& upstream, bool elsewhere = false) {
   auto& state = turn.state;
   bool changed = state.applied_config != turn.cluster().config_revision;
   if (state.upstream == upstream && !changed && !elsewhere) return false;
-  if (state.upstream != upstream || elsewhere) {
-    turn.say(fmt::format("following new leader {}", upstream ? upstream->name : "nobody"));
-  }
+  if (state.upstream != upstream || elsewhere) turn.say(whom(turn, upstream));
   state.applied_config = turn.cluster().config_revision;
   state.upstream = upstream;
   turn.act(Reconfigure{upstream});

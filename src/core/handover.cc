@@ -42,17 +42,25 @@ bool sync_lets_lead(const Turn& turn, const MemberName& name) {
   return !sync || sync->standbys.empty() || sync->leader == name || sync->standbys.count(name);
 }
 
-// The streaming replica that got furthest, if it may lead.
+// Of the streaming replicas that may lead and are not far behind, so that they have all of the WAL
+// soon, the one with the highest failover_priority; else the one that got furthest.
 MemberName best_successor(const Turn& turn) {
-  const ReplicationRow* best = nullptr;
+  MemberName best;
+  std::pair<std::int64_t, Lsn> best_rank;
   for (const auto& row : turn.seen.server.replication) {
     const auto* member = turn.cluster().member(row.application_name);
     if (!sync_lets_lead(turn, row.application_name)) continue;
     if (!member || member->tags.nofailover() || row.state != "streaming" || !row.flush_lsn)
       continue;
-    if (!best || *row.flush_lsn > *best->flush_lsn) best = &row;
+    auto lag = turn.seen.server.write_lsn - *row.flush_lsn;
+    bool close = lag <= turn.settings().maximum_lag_on_failover_bytes;
+    std::pair rank{close ? member->tags.failover_priority() : 0, *row.flush_lsn};
+    if (best.empty() || rank > best_rank) {
+      best = row.application_name;
+      best_rank = rank;
+    }
   }
-  return best ? best->application_name : MemberName();
+  return best;
 }
 
 void release_when_down(Turn& turn) {

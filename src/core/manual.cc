@@ -56,12 +56,17 @@ bool waits_for_its_time(Turn& turn, const FailoverRequest& request) {
   return true;
 }
 
-// The standby that has received most.
-const Candidate* best_of(const std::vector<Candidate>& candidates) {
+// The standby with the highest failover_priority, of several the one that has received most: none
+// that may take over is far behind.
+const Candidate* best_of(const Turn& turn, const std::vector<Candidate>& candidates) {
+  auto rank = [&](const Candidate& candidate) {
+    const auto* member = turn.cluster().member(candidate.name);
+    return std::pair(member ? member->tags.failover_priority() : 0, *candidate.sent);
+  };
   const Candidate* best = nullptr;
   for (const auto& candidate : candidates) {
     if (!candidate.why_not.empty() || !candidate.sent) continue;
-    if (!best || *candidate.sent > *best->sent) best = &candidate;
+    if (!best || rank(candidate) > rank(*best)) best = &candidate;
   }
   return best;
 }
@@ -75,7 +80,7 @@ std::optional<MemberName> choose(Turn& turn, const FailoverRequest& request,
     return std::nullopt;
   }
   if (why_not.empty() && !request.candidate.empty()) return request.candidate;
-  if (const auto* best = why_not.empty() ? best_of(candidates) : nullptr) return best->name;
+  if (const auto* best = why_not.empty() ? best_of(turn, candidates) : nullptr) return best->name;
   if (why_not.empty()) why_not = "no replica streams from me";
   refuse_failover(turn, "no good candidates have been found: " + why_not);
   return std::nullopt;

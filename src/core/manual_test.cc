@@ -46,7 +46,10 @@ TEST(FailoverKey, TheLeaderStopsForTheNamedCandidate) {
 }
 
 TEST(FailoverKey, WithoutACandidateTheFurthestStandbyIsTaken) {
-  EXPECT_EQ(with_key(leader(), "pg1", "").decide().state.successor, "pg3");
+  auto c = with_key(leader(), "pg1", "");
+  EXPECT_EQ(c.decide().state.successor, "pg3");
+  c.seen.dcs.cluster.members[1].tags.values = {{"failover_priority", 2}};
+  EXPECT_EQ(c.decide().state.successor, "pg2") << "a priority counts more than a few bytes";
 }
 
 TEST(FailoverKey, TheLeaderAsksTheOthersFirst) {

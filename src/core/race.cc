@@ -14,6 +14,12 @@ const FailoverRequest* preference(const Turn& turn) {
 
 }  // namespace
 
+bool is_ahead(const PeerFigure& peer, const LocalServer& server) {
+  if (MUTANT(lsns_compared_as_text)) return peer.lsn.text() > server.last_lsn().text();
+  if (MUTANT(timelines_not_compared)) return peer.lsn > server.last_lsn();
+  return std::pair(peer.timeline, peer.lsn) > std::pair(server.timeline, server.last_lsn());
+}
+
 bool is_named(const Turn& turn) {
   const auto* wanted = preference(turn);
   return wanted && wanted->candidate == turn.self.name;
@@ -71,11 +77,6 @@ constexpr auto kPatienceWithPeers = milliseconds(500);  // for those that have n
 constexpr auto kPatienceWithStarters = seconds(2);      // for those whose server is coming up
 constexpr auto kPatienceWithReplay = seconds(60);
 constexpr auto kAskAgain = milliseconds(20);
-constexpr auto kOptimePatience = seconds(10);  // a leader writes its position once a second
-
-std::pair<Timeline, Lsn> figure(const LocalServer& server) {
-  return {server.timeline, server.last_lsn()};
-}
 
 void step_back(Turn& turn, std::string why) {
   turn.say(fmt::format("following a different leader because {}", why));
@@ -168,32 +169,6 @@ bool wait_for_successor(Turn& turn) {
   return true;
 }
 
-// The optime is the last leader's word about itself. One that it had the time to write and did not
-// is an earlier leader's: of a cluster that was restored, say, and nobody may ever reach it.
-bool optime_is_frozen(const Turn& turn) {
-  const auto& since = turn.state.leader_since;
-  const auto& gone = turn.state.takeover.gone_at();
-  auto last = turn.state.takeover.key();
-  if (!last.valid() || turn.cluster().status_revision >= last.mod_revision || !since) return false;
-  return (gone ? *gone : turn.now.boot) - *since > kOptimePatience;
-}
-
-bool too_far_behind(Turn& turn) {
-  const auto& status = turn.cluster().status;
-  if (!status) return false;
-  auto lag = status->optime - turn.seen.server.last_lsn();
-  if (lag <= turn.settings().maximum_lag_on_failover_bytes) return false;
-  auto figures = fmt::format("{} bytes behind, maximum_lag_on_failover is {}", lag,
-                             turn.settings().maximum_lag_on_failover_bytes);
-  if (optime_is_frozen(turn)) {
-    turn.say(Reason::Level::warning,
-             figures + "; passed over: the last leader never wrote that position");
-    return false;
-  }
-  step_back(turn, "I am not allowed to promote: " + figures);
-  return true;
-}
-
 bool on_an_old_timeline(Turn& turn) {
   const auto& history = turn.cluster().history;
   if (!turn.settings().check_timeline || history.empty()) return false;
@@ -202,12 +177,6 @@ bool on_an_old_timeline(Turn& turn) {
   step_back(turn, fmt::format("my timeline {} is behind the cluster's {}",
                               turn.seen.server.timeline, newest));
   return true;
-}
-
-bool is_ahead(const PeerFigure& peer, const LocalServer& server) {
-  if (MUTANT(lsns_compared_as_text)) return peer.lsn.text() > server.last_lsn().text();
-  if (MUTANT(timelines_not_compared)) return peer.lsn > server.last_lsn();
-  return std::pair(peer.timeline, peer.lsn) > figure(server);
 }
 
 enum class Verdict { win, lose, ask };
@@ -225,6 +194,7 @@ Verdict judge(Turn& turn, const PeerRound& round) {
       step_back(turn, fmt::format("{} is a running primary", peer.name));
       return Verdict::lose;
     }
+    if (is_not_in_sync(turn, peer.name)) continue;  // what it has more was never acknowledged
     bool unmeasured = peer.leaderless_revision < last_leader && !MUTANT(unmeasured_believed);
     if (unmeasured && patient) return Verdict::ask;
     if (is_ahead(peer, turn.seen.server)) {
@@ -232,21 +202,26 @@ Verdict judge(Turn& turn, const PeerRound& round) {
                                   peer.name, peer.lsn.text(), turn.seen.server.last_lsn().text()));
       return Verdict::lose;
     }
-    bool equal = std::pair(peer.timeline, peer.lsn) == figure(turn.seen.server);
+    bool equal =
+        peer.timeline == turn.seen.server.timeline && peer.lsn == turn.seen.server.last_lsn();
     if (equal && peer.failover_priority > turn.self.tags.failover_priority()) {
       step_back(turn, fmt::format("{} has the same WAL and a higher failover_priority", peer.name));
       return Verdict::lose;
     }
   }
-  bool complete = turn.release() && has_all_of(*turn.release(), turn.seen.server);
-  return complete || has_votes(turn, round) ? Verdict::win : Verdict::ask;
+  if (turn.release() && has_all_of(*turn.release(), turn.seen.server)) return Verdict::win;
+  if (too_far_behind(turn, round, free_at(turn))) {
+    step_back(turn, "I am not allowed to promote");
+    return Verdict::lose;
+  }
+  return has_votes(turn, round) ? Verdict::win : Verdict::ask;
 }
 
 void ask_or_acquire(Turn& turn) {
   auto others = other_members(turn);
   if (MUTANT(peers_not_asked)) return acquire(turn);
   if (others.empty()) {
-    if (has_votes(turn, {})) acquire(turn);
+    if (judge(turn, {}) == Verdict::win) acquire(turn);
     return turn.wake_in(5 * kAskAgain);
   }
   if (turn.seen.peers_asked || turn.in_flight(TxnKind::acquire)) return;
@@ -288,7 +263,7 @@ void race(Turn& turn) {
     return acquire(turn);
   }
   if (wait_for_released_wal(turn)) return;
-  if (too_far_behind(turn) || on_an_old_timeline(turn)) return;
+  if (on_an_old_timeline(turn)) return;
   ask_or_acquire(turn);
 }
 

@@ -76,8 +76,10 @@ struct State {
   bool begun = false;                // the first decision was made
   std::optional<lease::Epoch> lock;  // the leader key as this node holds it
   lease::Takeover takeover;
-  Timeline asked_timeline = 0;               // reserved by the acquire that was sent last; 0: none
-  Timeline reserved_timeline = 0;            // by the one that brought the lock
+  Timeline asked_timeline = 0;     // reserved by the acquire that was sent last; 0: none
+  Timeline reserved_timeline = 0;  // by the one that brought the lock
+  MemberName other_leader;         // the last one that was not this node
+  std::optional<lease::Instant> other_leader_served_since;  // under its present key
   std::optional<lease::Instant> refused_at;  // when the guardian last refused to arm the lock
   lease::Duration asked_ttl{};               // that the present lease was asked for with
   std::int64_t read_revision = 0;            // of the newest read
@@ -137,7 +139,6 @@ struct State {
   std::optional<lease::Instant> unreadable_since;   // pg_control of a stopped server
   std::optional<lease::Instant> up_since;           // a standby that answers
   std::optional<lease::Instant> cascade_failed_at;  // the member of replicatefrom gave nothing
-  std::optional<lease::Instant> leader_since;       // when the key of takeover was first seen
   int short_lives = 0;      // standbys in sequence that ended soon and complained
   std::string reclone_why;  // proof that this data cannot follow reclone_for
   MemberName reclone_for;

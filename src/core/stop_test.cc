@@ -40,6 +40,22 @@ TEST(Stop, TheLeaderHandsOver) {
   EXPECT_TRUE(find<Finish>(c.decide()));
 }
 
+TEST(Stop, OfThoseThatAreCloseTheOneWithTheHigherPriorityIsTheSuccessor) {
+  auto c = Case();
+  c.seen.stop_by = at(108s);
+  c.seen.server.write_lsn = Lsn{5 << 20};
+  ReplicationRow close{"r", "pg2", "", "streaming", "async", 0, Lsn{(5 << 20) - 100}};
+  ReplicationRow closer{"r", "pg3", "", "streaming", "async", 0, Lsn{5 << 20}};
+  c.seen.server.replication = {close, closer};
+  EXPECT_EQ(c.decide().state.successor, "pg3");
+  c.seen.dcs.cluster.members[1].tags.values = {{"failover_priority", 2}};
+  EXPECT_EQ(c.decide().state.successor, "pg2");
+  c.seen.server.replication[0].flush_lsn = Lsn{1 << 20};
+  EXPECT_EQ(c.decide().state.successor, "pg3") << "the other one is far behind";
+  c.seen.dcs.cluster.members[2].tags.values = {{"failover_priority", 0}};
+  EXPECT_EQ(c.decide().state.successor, "pg2");
+}
+
 TEST(Stop, AKilledServerIsNoCleanRelease) {
   auto c = Case().stopped("in production");
   c.seen.stop_by = at(108s);

@@ -209,15 +209,18 @@ void forget_sync(Turn& turn) {
   if (!turn.state.lock) turn.state.sync = {};
 }
 
-bool rule_not_in_sync(Turn& turn) {
+bool is_not_in_sync(const Turn& turn, const MemberName& name) {
   const auto& key = turn.cluster().sync;
   if (!is_on(turn) || !key || key->leader.empty()) return false;
-  if (key->leader == turn.self.name || key->standbys.count(turn.self.name)) return false;
-  if (MUTANT(promoted_outside_sync)) return false;
+  return key->leader != name && !key->standbys.count(name);
+}
+
+bool rule_not_in_sync(Turn& turn) {
+  if (!is_not_in_sync(turn, turn.self.name) || MUTANT(promoted_outside_sync)) return false;
   turn.say(
       "following a different leader because I am not allowed to promote: I am no synchronous "
       "standby of " +
-      key->leader);
+      turn.cluster().sync->leader);
   turn.wake_in(milliseconds(100));
   return true;
 }

@@ -253,6 +253,18 @@ TEST(Sync, OnlyWhoIsNamedMayBePromoted) {
   EXPECT_TRUE(find_txn(c.decide(), TxnKind::acquire)) << "the last leader has all it acknowledged";
 }
 
+TEST(Sync, WhoIsNotNamedHoldsNobodyUp) {
+  auto c = Case().leaderless().peer("pg3", Lsn{2000});
+  c.seen.dcs.cluster.config = dynamic_config_from_object({{"ttl", 5}, {"synchronous_mode", "on"}});
+  c.seen.dcs.cluster.sync = SyncState{"pg2", {"pg1"}, 0};
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::acquire));
+  c.seen.dcs.cluster.sync->standbys = {"pg1", "pg3"};
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire));
+  c.seen.dcs.cluster.sync->standbys = {"pg1"};
+  c.seen.peers->peers[0].primary = true;
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire));
+}
+
 TEST(Sync, AQuorumHasToBeSeen) {
   auto c = Case().leaderless().peer("pg3", Lsn{1000});
   c.seen.dcs.cluster.config =

@@ -198,13 +198,19 @@ void duty_sync(Turn& turn);
 bool rule_sync_key_first(Turn& turn);
 void recall_sync(Turn& turn);
 void forget_sync(Turn& turn);
+bool is_not_in_sync(const Turn& turn, const MemberName& name);  // so it may not take over
 bool rule_not_in_sync(Turn& turn);
 bool has_votes(Turn& turn, const PeerRound& round);
 
-// race.cc. maximum_lag_on_failover is held against the position that the last leader wrote of
-// itself (status.optime). When nobody comes within the limit of it, nobody is promoted without
-// being told to. A position that the last leader did not write, though it led for ten seconds, is
-// an earlier leader's or another cluster's: it is passed over, as nobody may ever reach it.
+// lag.cc. maximum_lag_on_failover is held against the position that the last leader wrote of itself
+// (status.optime), and when nobody comes within the limit of it, nobody is promoted without being
+// told to. But a position that the last leader did not write, though it served for ten seconds, is
+// an earlier leader's or another cluster's; and WAL that nobody has who could have it will not come
+// back: neither blocks for ever. `free_at`: since when the lock can be taken; `round`: asked later.
+bool too_far_behind(Turn& turn, const PeerRound& round, lease::Instant free_at);
+
+// race.cc
+bool is_ahead(const PeerFigure& peer, const LocalServer& server);
 bool is_named(const Turn& turn);
 void acquire(Turn& turn);
 bool starts_as_primary(const Turn& turn);

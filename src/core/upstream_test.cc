@@ -116,21 +116,5 @@ TEST(Upstream, OfEqualNodesTheOneWithTheHigherPriorityLeads) {
   EXPECT_TRUE(find_txn(c.decide(), TxnKind::acquire)) << "WAL comes before priority";
 }
 
-// The limit holds against what the last leader wrote of itself, not against a figure of another
-// time, which nobody may ever reach.
-TEST(Upstream, AFrozenOptimeDoesNotBlock) {
-  auto c = Case().leaderless().peer("pg3", Lsn{900});
-  c.seen.dcs.cluster.status = ClusterStatus{Lsn{1 << 30}, {}};
-  c.seen.dcs.cluster.status_revision = 95;  // after the key of pg2, which is 90
-  c.state.leader_since = at(10s);
-  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire));
-  c.seen.dcs.cluster.status_revision = 80;
-  EXPECT_TRUE(find_txn(c.decide(), TxnKind::acquire));
-  c.state.leader_since = at(88s);
-  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire)) << "it had no time to write its own";
-  c.state.leader_since.reset();
-  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire)) << "how long it led is not known";
-}
-
 }  // namespace
 }  // namespace pgsteady::core::testing
