@@ -22,6 +22,8 @@ void Postgres::restore_from_archive() {
   const auto& archive = around_.archive;
   if (archive.branch < 0 || archive == disk.wal || disk.hangs > 0 || disk.full > 0) return;
   if (!around_.tree.contains(archive, disk.wal)) return;
+  // It follows the newest history that it has, and reads an older timeline up to its switch only.
+  if (around_.tree.timeline(archive.branch) < disk.newest_timeline) return;
   disk.wal = archive;
   disk.newest_timeline = std::max(disk.newest_timeline, around_.tree.timeline(archive.branch));
   around_.world.trace(around_.name, "restored WAL up to {} from the archive", archive.end.text());

@@ -284,7 +284,9 @@ bool rule_leader_key_is_mine(Turn& turn) {
   if (turn.seen.guard.phase == ServerPhase::killing || turn.busy()) return true;
   if (server.data != DataDirectory::valid) return false;
   if (turn.seen.interrupted_job && !turn.state.bootstrapping) return false;
-  if (turn.seen.lease.lease == 0 || turn.in_flight(TxnKind::readopt)) return true;
+  // A read may be faster than the answer to what it tells of.
+  bool asked = turn.in_flight(TxnKind::readopt) || turn.in_flight(TxnKind::acquire);
+  if (turn.seen.lease.lease == 0 || asked) return true;
   const auto& promise = turn.seen.promise;
   bool promised = promise && promise->epoch.mod_revision > key.mod_revision;
   if (promised && turn.now.boot < promise->until) {
