@@ -46,7 +46,7 @@ void Postgres::reload_synchronous() {
   world.after(rng_.between(milliseconds(1), milliseconds(15)), &actor_,
               [this] { session_rule_ = read_sync_rule(); });
   auto free_in = std::max(Duration(0), checkpointer_busy_ - world.now());
-  world.after(free_in + takes_notice(rng_), &actor_, [this] { checkpointer_reads(); });
+  world.after(std::max(free_in, takes_notice(rng_)), &actor_, [this] { checkpointer_reads(); });
   for (const auto& each : senders_) {
     world.after(takes_notice(rng_), &actor_, [this, number = each.number] {
       for (auto& sender : senders_) {

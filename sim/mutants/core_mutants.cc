@@ -66,7 +66,7 @@ std::vector<Mutant> core_mutants() {
       {"lsns_compared_as_text", "0/FFFFFFF counts as more than 0/10000000", "diverged 1"},
       {"timelines_not_compared", "the race looks at LSNs alone", "diverged 1"},
       {"peers_not_asked", "the first candidate wins", "diverged 1"},
-      {"nofailover_ignored", "a node with the tag nofailover races like any other", "nofailover 2"},
+      {"nofailover_ignored", "a node with the tag nofailover races like any other", "nofailover_alone 1"},
       {"released_wal_not_awaited", "WAL that a release names is not waited for", "all_stopped 1",
        seeing(released_wal_not_awaited)},
       {"end_of_a_killed_server", "a release names an end although the server was killed",

@@ -368,6 +368,8 @@ awaitable<LocalServer> Server::measure(bool process_alive, std::chrono::millisec
   result.standby_signal = impl_->looked.standby_signal;
   if (process_alive) {
     co_await impl_->measure_running(result, deadline);
+    // The end of recovery removes the file first.
+    if (result.is_primary()) result.standby_signal = impl_->looked.standby_signal = false;
     if (result.state == ServerState::starting) {
       result.complaint = co_await impl_->complaint(deadline);
     }
