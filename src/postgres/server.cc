@@ -241,6 +241,16 @@ namespace {
 constexpr char kReserved[] = "reserved by pgsteady";
 constexpr Timeline kReservedLimit = 1000;
 
+// As PostgreSQL does with a history that it has written itself.
+Result<void> archive_history(const std::string& pg_wal, const std::string& name) {
+  const auto status = pg_wal + "/archive_status/" + name;
+  std::error_code error;
+  bool known = std::filesystem::exists(status + ".ready", error) ||
+               std::filesystem::exists(status + ".done", error);
+  if (known || !std::filesystem::exists(pg_wal + "/archive_status", error)) return {};
+  return write_file(status + ".ready", "", 0600);
+}
+
 }  // namespace
 
 Result<void> Server::reserve_timelines(Timeline own, Timeline newest) const {
@@ -260,14 +270,29 @@ Result<void> Server::reserve_timelines(Timeline own, Timeline newest) const {
   return {};
 }
 
+// PostgreSQL looks for the newest timeline one by one, and asks a primary for each history between
+// its own and that one's: those before a real one have to stay, and to be in the archive as well.
 Result<void> Server::release_timelines() const {
+  const auto pg_wal = impl_->in_data("pg_wal");
+  std::vector<std::string> reserved;
+  std::string newest;  // history that is one; the names sort by number
   std::error_code error;
-  for (std::filesystem::directory_iterator file(impl_->in_data("pg_wal"), error), end;
-       !error && file != end; file.increment(error)) {
-    const auto path = file->path().string();
-    if (!path.ends_with(".history") || !first_line(path).ends_with(kReserved)) continue;
-    auto removed = remove_file(path);
-    if (!removed) return tl::unexpected(removed.error());
+  for (std::filesystem::directory_iterator file(pg_wal, error), end; !error && file != end;
+       file.increment(error)) {
+    const auto name = file->path().filename().string();
+    if (!name.ends_with(".history")) continue;
+    if (first_line(file->path().string()).ends_with(kReserved)) {
+      reserved.push_back(name);
+    } else {
+      newest = std::max(newest, name);
+    }
+  }
+  for (const auto& name : reserved) {
+    if (name < newest) {
+      if (auto kept = archive_history(pg_wal, name); !kept) return kept;
+    } else if (auto removed = remove_file(pg_wal + "/" + name); !removed) {
+      return tl::unexpected(removed.error());
+    }
   }
   return {};
 }

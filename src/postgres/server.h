@@ -67,12 +67,13 @@ class Server {
   // postmaster runs there. WAL that only this node has is kept under state_dir/diverged first.
   // Runs beside the loop, an hour at most; called again after an end in the midst, it goes on.
   awaitable<Result<void>> clear_data_directory(std::string why);
-  // Copies that WAL to the same place, before a rewind changes the directory. Likewise. Segments that
-  // end at `parted_at` or before it are left out: others have them.
+  // Copies that WAL to the same place, before a rewind changes the directory. Likewise. Segments
+  // that end at `parted_at` or before it are left out: others have them.
   awaitable<Result<void>> keep_diverged_wal(std::string why, std::optional<Lsn> parted_at);
   // A promotion takes the first timeline after its own that has no history file here. Puts one
   // there for each up to `newest`, of which this server may never have heard; it cannot be mistaken
-  // for a history to follow. release_timelines() removes them, as does write_configuration().
+  // for a history to follow. release_timelines() removes them, as does write_configuration(), but
+  // for those before a real one: a standby has to find them on its way to that.
   Result<void> reserve_timelines(Timeline own, Timeline newest) const;
   Result<void> release_timelines() const;
   // Triggers promotion: writes the promote file. The caller then sends SIGUSR1 to the postmaster,

@@ -294,6 +294,9 @@ TEST_F(LiveServerTest, StandbyPromotesAndTheOldPrimaryRewinds) {
   auto promoted = second.wait_for(is_primary);
   EXPECT_EQ(promoted.timeline, 3u);
   ASSERT_TRUE(second.server.release_timelines());
+  const auto pg_wal = second.server.settings().data_dir + "/pg_wal/";
+  EXPECT_TRUE(std::filesystem::exists(pg_wal + "00000002.history")) << "standbys ask for it";
+  EXPECT_TRUE(std::filesystem::exists(pg_wal + "archive_status/00000002.history.ready"));
   EXPECT_FALSE(promoted.standby_signal);
   promoted = second.measure();
   ASSERT_EQ(promoted.history.size(), 1u);

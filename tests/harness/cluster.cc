@@ -213,7 +213,7 @@ postgresql:
     max_connections: 100
     shared_buffers: 32MB
     wal_log_hints: "on"
-    dynamic_shared_memory_type: mmap  # goes with the directory when the server is killed
+    dynamic_shared_memory_type: {memory}
   pg_hba:
     - local all all scram-sha-256
     - host replication replicator {clients} scram-sha-256
@@ -221,6 +221,8 @@ postgresql:
 )",
       fmt::arg("scope", options_.scope), fmt::arg("name", node.name), fmt::arg("host", node.host),
       fmt::arg("clients", options_.network ? "all" : "127.0.0.1/32"),
+      // What goes with the directory of a killed server must not hang with a disk of its own.
+      fmt::arg("memory", options_.data_dirs.empty() ? "mmap" : "posix"),
       fmt::arg("rest", node.rest_port), fmt::arg("hosts", hosts), fmt::arg("dcs", dcs),
       fmt::arg("sql", node.sql_port), fmt::arg("dir", node.dir.string()),
       fmt::arg("data", node.data().string()), fmt::arg("bin", kPostgresBin),
