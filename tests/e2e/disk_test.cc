@@ -14,6 +14,7 @@ class Disks : public E2e {
     E2e::SetUp();
     ClusterOptions options;
     options.nodes = 2;
+    options.memory_in_data = false;  // it would hang with the disk
     options.dcs.push_back("primary_start_timeout: 5");
     prepare(options);
   }

@@ -221,8 +221,7 @@ postgresql:
 )",
       fmt::arg("scope", options_.scope), fmt::arg("name", node.name), fmt::arg("host", node.host),
       fmt::arg("clients", options_.network ? "all" : "127.0.0.1/32"),
-      // What goes with the directory of a killed server must not hang with a disk of its own.
-      fmt::arg("memory", options_.data_dirs.empty() ? "mmap" : "posix"),
+      fmt::arg("memory", options_.memory_in_data ? "mmap" : "posix"),
       fmt::arg("rest", node.rest_port), fmt::arg("hosts", hosts), fmt::arg("dcs", dcs),
       fmt::arg("sql", node.sql_port), fmt::arg("dir", node.dir.string()),
       fmt::arg("data", node.data().string()), fmt::arg("bin", kPostgresBin),

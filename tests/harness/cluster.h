@@ -27,7 +27,10 @@ struct ClusterOptions {
   std::map<std::string, std::filesystem::path> data_dirs;  // by a node's name, else NODE/data
   std::filesystem::path programs;        // the directory of the built programs, if not the default
   std::vector<std::string> environment;  // more of it, for the nodes
-  const Network* network = nullptr;      // pg1, pg2, ..., and `client` for those who write
+  // Dynamic shared memory is files in the data directory, which go with it when a server was
+  // killed.
+  bool memory_in_data = true;
+  const Network* network = nullptr;  // pg1, pg2, ..., and `client` for those who write
 };
 
 struct Passwords {
