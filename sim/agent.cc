@@ -58,8 +58,7 @@ Agent::Agent(Host& host, std::uint64_t generation)
   self_.version = "4.1.4";
   self_.bootstrap_config = config_json(host.cluster().settings);
   self_.bootstrap_ttl = seconds(host.cluster().settings.ttl_seconds);
-  if (host.cluster().settings.nofailover == host.place() + 1)
-    self_.tags.values["nofailover"] = true;
+  self_.tags = host.cluster().tags_of(host.name());
   dcs_.session.current = static_cast<int>(rng_.below(kEtcdMembers));
 }
 

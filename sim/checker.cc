@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sim/agent.h"
 #include "sim/cluster.h"
 
 namespace pgsteady::sim {
@@ -54,6 +55,9 @@ void Checker::committing(Place from, const Txn& txn) {
       cluster_.world.reached("a lease was taken before etcd deleted the key");
     }
     check_grant(operation.value);
+    bool same = before && before->value == operation.value;
+    if (!same) last_key_revision_ = key_revision_;
+    key_revision_ = cluster_.etcd.revision() + 1;
   }
 }
 
@@ -101,14 +105,46 @@ void Checker::decided(Place place, const core::Observation& seen, const core::De
   }
 }
 
+void Checker::check_tags(Place place) {
+  const auto& name = cluster_.host(place).name();
+  auto tags = cluster_.tags_of(name);
+  if (tags.nofailover()) cluster_.world.violation(name + " promotes in spite of its tags");
+  if (tags.failover_priority() > 1) cluster_.world.reached("a node with a priority was promoted");
+}
+
+// Against what the last leader said that it had written, and a node that is away may still have.
+void Checker::check_lag(Place place) {
+  auto& host = cluster_.host(place);
+  const auto& tree = cluster_.tree;
+  auto view = cluster_.etcd.view();
+  auto limit = host.agent()->seen().dcs.cluster.settings().maximum_lag_on_failover_bytes;
+  auto mine = host.disk().wal;
+  bool told = view->status && view->status_revision > last_key_revision_;
+  if (!told || view->status->optime - mine.end <= limit) return;
+  for (Place other = 0; other < cluster_.nodes(); ++other) {
+    auto& peer = cluster_.host(other);
+    auto theirs = peer.disk().wal;
+    if (other == place || !peer.belongs() || theirs.branch < 0 || peer.disk().marker) continue;
+    bool has_more = theirs.end - mine.end > limit &&
+                    tree.system(theirs.branch) == tree.system(mine.branch) &&
+                    tree.timeline(theirs.branch) >= tree.timeline(mine.branch);
+    if (!has_more) continue;
+    return cluster_.world.violation(
+        fmt::format("{} promotes at {}, further behind than it may be: {} has WAL up to {}",
+                    host.name(), mine.end.text(), peer.name(), theirs.end.text()));
+  }
+  cluster_.world.reached("a lag that nobody can make up was passed over");
+}
+
 void Checker::promotes(Place place) {
   sync_.promotes(place);
   auto& host = cluster_.host(place);
   const auto& tree = cluster_.tree;
   auto mine = host.disk().wal;
   auto figure = std::pair(tree.timeline(mine.branch), mine.end);
-  if (cluster_.settings.nofailover == place + 1) {
-    cluster_.world.violation(host.name() + " promotes in spite of its tag nofailover");
+  if (!sync_.forced()) {
+    check_tags(place);
+    check_lag(place);
   }
   const auto* cluster_id = cluster_.etcd.find("initialize");
   if (cluster_id && cluster_id->value != tree.system(mine.branch).text()) {
@@ -120,7 +156,8 @@ void Checker::promotes(Place place) {
     if (other == place || !peer.was_well(seconds(5)) || !host.was_well(seconds(5))) continue;
     if (!cluster_.network.was_whole(place, other, seconds(5))) continue;
     auto theirs = peer.disk().wal;
-    if (theirs.branch < 0 || peer.disk().marker) continue;
+    bool counts = theirs.branch >= 0 && !peer.disk().marker;
+    if (!counts || cluster_.tags_of(peer.name()).nofailover()) continue;
     if (std::pair(tree.timeline(theirs.branch), theirs.end) <= figure) continue;
     cluster_.world.violation(fmt::format("{} promotes at {} although {} has WAL up to {}",
                                          host.name(), mine.end.text(), peer.name(),

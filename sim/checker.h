@@ -64,6 +64,8 @@ class Checker {
 
   bool excused(const Acknowledged& lost) const;
   void check_grant(const MemberName& name);
+  void check_tags(Place place);
+  void check_lag(Place place);
 
   Cluster& cluster_;
   SyncChecker sync_;
@@ -72,6 +74,8 @@ class Checker {
   std::vector<Acknowledged> acknowledgements_;
   std::vector<Span> lossy_;
   std::vector<Moment> grants_;
+  std::int64_t key_revision_ = 0;       // of the leader key, as its holder put it last
+  std::int64_t last_key_revision_ = 0;  // of the holder before
   std::size_t lost_ = 0;
   Moment last_write_{};
   Duration longest_outage_{};

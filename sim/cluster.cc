@@ -29,6 +29,11 @@ Place Cluster::place_of(const MemberName& name) const {
   return -1;
 }
 
+Tags Cluster::tags_of(const MemberName& name) const {
+  auto found = settings.tags.find(name);
+  return found == settings.tags.end() ? Tags{} : found->second;
+}
+
 std::string config_json(const Settings& settings) {
   boost::json::object config{{"ttl", settings.ttl_seconds},
                              {"loop_wait", settings.loop_wait_ms / 1000.0},

@@ -2,6 +2,7 @@
 // the checkers that look at all of it.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,7 +24,7 @@ struct Settings {
   SynchronousMode synchronous = SynchronousMode::off;
   bool strict = false;
   int sync_nodes = 1;
-  int nofailover = 0;  // 3: pg3 has the tag
+  std::map<MemberName, Tags> tags;  // of members that have any
   std::int64_t maximum_lag_bytes = 1 << 20;
   Duration client_pause = milliseconds(250);  // between two commits, on the average
   const Mutation* mutation = nullptr;
@@ -48,6 +49,7 @@ class Cluster {
   int nodes() const { return settings.nodes + settings.spares; }  // those not yet added too
   Host& host(Place place) { return *hosts_[static_cast<std::size_t>(place)]; }
   Place place_of(const MemberName& name) const;  // -1: nobody
+  Tags tags_of(const MemberName& name) const;
 
   void start();  // power on, client on
   void set_client(bool writes) { writes_ = writes; }

@@ -1,6 +1,7 @@
 #include "sim/plan.h"
 
 #include <fmt/ranges.h>
+#include <boost/json/serialize.hpp>
 #include <optional>
 #include <sstream>
 
@@ -72,8 +73,6 @@ bool read_setting(const std::vector<std::string>& words, Plan& plan) {
     settings.check_timeline = value != 0;
   else if (words[1] == "failsafe")
     settings.failsafe = value != 0;
-  else if (words[1] == "nofailover")
-    settings.nofailover = value;
   else if (words[1] == "maximum_lag")
     settings.maximum_lag_bytes = value;
   else if (words[1] == "client_pause_ms")
@@ -85,13 +84,35 @@ bool read_setting(const std::vector<std::string>& words, Plan& plan) {
   return true;
 }
 
+// "tag pg2 failover_priority 2", "tag pg3 replicatefrom pg2"
+bool read_tag(const std::vector<std::string>& words, Plan& plan) {
+  if (words.size() != 4) return false;
+  auto& values = plan.settings.tags[words[1]].values;
+  if (auto number = parse_decimal(words[3])) {
+    values[words[2]] = static_cast<std::int64_t>(*number);
+  } else {
+    values[words[2]] = words[3];
+  }
+  return true;
+}
+
 bool read_line(const std::vector<std::string>& words, Plan& plan) {
   if (words.empty()) return true;
   if (words[0] == "at") return read_step(words, plan);
   if (words[0] == "set") return read_setting(words, plan);
+  if (words[0] == "tag") return read_tag(words, plan);
   if (words[0] != "expect" || words.size() < 2) return false;
   plan.expectations.push_back({fmt::format("{}", fmt::join(words.begin() + 1, words.end(), " "))});
   return true;
+}
+
+std::string tags_text(const MemberName& name, const Tags& tags) {
+  std::string out;
+  for (const auto& [tag, value] : tags.values) {
+    auto text = value.is_string() ? std::string(value.get_string()) : boost::json::serialize(value);
+    out += fmt::format("tag {} {} {}\n", name, std::string_view(tag), text);
+  }
+  return out;
 }
 
 }  // namespace
@@ -115,7 +136,9 @@ std::string Plan::text() const {
   if (settings.strict) out += "set strict 1\n";
   if (settings.check_timeline) out += "set check_timeline 1\n";
   if (settings.failsafe) out += "set failsafe 1\n";
-  if (settings.nofailover > 0) out += fmt::format("set nofailover {}\n", settings.nofailover);
+  if (settings.maximum_lag_bytes != Settings{}.maximum_lag_bytes)
+    out += fmt::format("set maximum_lag {}\n", settings.maximum_lag_bytes);
+  for (const auto& [name, tags] : settings.tags) out += tags_text(name, tags);
   out += fmt::format("set length {}\n", length / seconds(1));
   for (const auto& step : steps) out += step.text() + "\n";
   for (const auto& expectation : expectations) out += "expect " + expectation.what + "\n";

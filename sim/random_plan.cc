@@ -110,6 +110,41 @@ Settings random_settings(Rng& rng) {
   return settings;
 }
 
+// A node that may not lead, or had better, or hangs on another replica.
+void add_tags(Rng& rng, Settings& settings) {
+  auto name = "pg" + std::to_string(1 + rng.below(static_cast<std::uint64_t>(settings.nodes)));
+  auto other = "pg" + std::to_string(1 + rng.below(static_cast<std::uint64_t>(settings.nodes)));
+  auto& tags = settings.tags[name].values;
+  switch (rng.below(5)) {
+    case 0:
+      tags["nofailover"] = true;
+      break;
+    case 1:
+      tags["failover_priority"] = 0;
+      break;
+    case 2:
+      tags["failover_priority"] = 2;
+      break;
+    default:
+      tags["replicatefrom"] = other;
+  }
+}
+
+// Some runs have members with tags, or a limit that is exceeded soon.
+void vary(Rng& rng, Settings& settings) {
+  if (rng.one_in(3)) add_tags(rng, settings);
+  if (rng.one_in(6)) settings.maximum_lag_bytes = 5000;
+}
+
+// A loss that an operator has to make up for: of the only data that may lead, of WAL that is then
+// waited for, or of the newest timeline, which check_timeline waits for.
+bool disks_are_precious(const Settings& settings) {
+  bool tagged = std::any_of(settings.tags.begin(), settings.tags.end(),
+                            [](const auto& entry) { return entry.second.nofailover(); });
+  return tagged || settings.check_timeline ||
+         settings.maximum_lag_bytes < Settings{}.maximum_lag_bytes;
+}
+
 }  // namespace
 
 Plan random_plan(std::uint64_t seed) {
@@ -131,8 +166,9 @@ Plan random_plan(std::uint64_t seed) {
       at += rng.between(milliseconds(0), rng.one_in(2) ? seconds(2) : seconds(12));
     }
   }
-  // check_timeline asks that a cluster whose newest timeline is lost waits for an operator.
-  if (plan.settings.check_timeline) {
+  Rng varied(seed ^ 0xd1b54a32d192ed03ULL);
+  vary(varied, plan.settings);
+  if (disks_are_precious(plan.settings)) {
     std::erase_if(plan.steps, [](const Step& step) {
       return step.verb == "lose_disk" || step.verb == "remove_node";
     });

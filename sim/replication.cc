@@ -94,6 +94,7 @@ void Postgres::try_to_receive() {
   receiver_.number = number;
   ++retry_;
   around_.world.trace(around_.name, "streams from {}", around_.name_of(*upstream_));
+  if (from->in_recovery()) around_.world.reached("a replica streamed from a replica");
   from->ship_to(from->senders_.back());
   around_.world.after(kReceiverTimeout, &actor_, [this, number] { watch_connection(number); });
 }

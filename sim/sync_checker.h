@@ -24,6 +24,8 @@ class SyncChecker {
   void promotes(Place place);
   void wiped() { wipes_.push_back(now()); }
 
+  bool forced() const { return forced_; }  // the present leader, by an operator
+
   // An operator gives the promise up: by force, by deleting the key, by switching the mode off.
   void may_lose_all(Moment end) { void_.push_back({now(), end}); }
   bool excused(Moment at, int waited_for) const;

@@ -25,6 +25,11 @@ void foreign_system_accepted(Observation& seen, State&) {
   if (seen.server.control) seen.server.control->system_id = *id;
 }
 
+void priority_ignored(Observation& seen, State&) {
+  if (!seen.peers) return;
+  for (auto& peer : seen.peers->peers) peer.failover_priority = 1;
+}
+
 void marker_ignored(Observation& seen, State&) {
   if (seen.interrupted_job != "initdb") seen.interrupted_job.reset();
 }
@@ -66,7 +71,11 @@ std::vector<Mutant> core_mutants() {
       {"lsns_compared_as_text", "0/FFFFFFF counts as more than 0/10000000", "diverged 1"},
       {"timelines_not_compared", "the race looks at LSNs alone", "diverged 1"},
       {"peers_not_asked", "the first candidate wins", "diverged 1"},
-      {"nofailover_ignored", "a node with the tag nofailover races like any other", "nofailover_alone 1"},
+      {"nofailover_ignored", "a node with the tag nofailover races like any other",
+       "nofailover_alone 1"},
+      {"lag_ignored", "maximum_lag_on_failover is ignored", "last_node_behind 1"},
+      {"priority_ignored", "of two nodes with the same WAL either leads, whatever their priority",
+       "priority 4", seeing(priority_ignored)},
       {"released_wal_not_awaited", "WAL that a release names is not waited for", "all_stopped 1",
        seeing(released_wal_not_awaited)},
       {"end_of_a_killed_server", "a release names an end although the server was killed",
