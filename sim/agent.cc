@@ -10,7 +10,6 @@ namespace {
 constexpr Duration kHeartbeat = seconds(1);
 constexpr Duration kUnarmedPatience = seconds(10);
 constexpr std::size_t kSaidLimit = 64;
-const WallTime kEpoch = WallTime(seconds(1'800'000'000));
 
 core::ServerPhase phase_of(lease::ServerPhase phase) {
   return static_cast<core::ServerPhase>(phase);
@@ -63,8 +62,7 @@ Agent::Agent(Host& host, std::uint64_t generation)
 }
 
 WallTime Agent::wall_now() const {
-  return kEpoch + host_.wall_offset() +
-         std::chrono::duration_cast<WallTime::duration>(world_.now().time_since_epoch());
+  return wall_time(world_.now()) + host_.wall_offset();
 }
 
 const Mutation* Agent::mutation() const {

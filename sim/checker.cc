@@ -46,6 +46,7 @@ void Checker::check_grant(const MemberName& name) {
 void Checker::committing(Place from, const Txn& txn) {
   pause_.committing(from, txn);
   sync_.committing(txn);
+  schedule_.committing(txn);
   for (const auto& operation : txn.operations) {
     if (operation.key != "leader" || operation.what != Operation::What::put) continue;
     const auto* before = cluster_.etcd.find("leader");
@@ -85,6 +86,7 @@ void Checker::end_of_outage(Moment now) {
 
 void Checker::decided(Place place, const core::Observation& seen, const core::Decision& decision) {
   pause_.decided(place, seen, decision);
+  schedule_.decided(place, seen, decision);
   auto& world = cluster_.world;
   const auto& takeover = decision.state.takeover;
   if (takeover.wants_read() && seen.dcs.term > 0 && !takeover.gone() && !seen.polls.empty() &&

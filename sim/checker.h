@@ -10,6 +10,7 @@
 #include "sim/etcd.h"
 #include "sim/liveness.h"
 #include "sim/pause_checker.h"
+#include "sim/schedule_checker.h"
 #include "sim/sync_checker.h"
 #include "sim/wal.h"
 
@@ -20,7 +21,11 @@ class Cluster;
 class Checker {
  public:
   explicit Checker(Cluster& cluster)
-      : cluster_(cluster), sync_(cluster), pause_(cluster), liveness_(cluster) {}
+      : cluster_(cluster),
+        sync_(cluster),
+        pause_(cluster),
+        schedule_(cluster),
+        liveness_(cluster) {}
 
   // --- what happens, told by those to whom it happens --------------------------------------------
   void writability_changed(Place place);
@@ -43,6 +48,7 @@ class Checker {
 
   // --- at the end --------------------------------------------------------------------------------
   void check_lost(Place primary);
+  void check_schedule() { schedule_.check_end(); }
   std::size_t acknowledgements() const { return acknowledgements_.size(); }
   std::size_t lost() const { return lost_; }
   std::size_t grants() const { return grants_.size(); }
@@ -70,6 +76,7 @@ class Checker {
   Cluster& cluster_;
   SyncChecker sync_;
   PauseChecker pause_;
+  ScheduleChecker schedule_;
   Liveness liveness_;
   std::vector<Acknowledged> acknowledgements_;
   std::vector<Span> lossy_;

@@ -1,9 +1,17 @@
-// One host's CLOCK_BOOTTIME: runs at a rate of its own, and can stand still.
+// One host's CLOCK_BOOTTIME: runs at a rate of its own, and can stand still. And what a clock on
+// the wall shows.
 #pragma once
 
+#include "base/clock.h"
 #include "sim/world.h"
 
 namespace pgsteady::sim {
+
+// By a clock that is right.
+inline WallTime wall_time(Moment moment) {
+  constexpr auto kEpoch = WallTime(seconds(1'800'000'000));
+  return kEpoch + std::chrono::duration_cast<WallTime::duration>(moment.time_since_epoch());
+}
 
 class HostClock {
  public:

@@ -18,7 +18,8 @@ bool Liveness::in_order() {
   if (!cluster_.etcd.find("failsafe") || !cluster_.converged()) return false;
   const auto view = cluster_.etcd.view();
   const auto& settings = view->settings();
-  return settings.failsafe_mode && !settings.pause && view->failsafe &&
+  bool leader_will_change = view->failover.has_value();  // when its time has come
+  return settings.failsafe_mode && !settings.pause && !leader_will_change && view->failsafe &&
          view->failsafe->size() == static_cast<std::size_t>(cluster_.nodes());
 }
 

@@ -50,7 +50,8 @@ bool is_off(const std::string& value) {
 
 std::vector<Verb> verbs_of_people() {
   return {
-      {"switchover", Target::people, 6, true, 0, 0},
+      {"switchover", Target::people, 6, true, 0, 0},  // "@leader any", "pg2 pg3 10": in ten seconds
+      {"cancel_switchover", Target::people, 0, true, 0, 0},
       {"failover", Target::people, 3, true, 0, 0},
       {"failover_key", Target::people, 2, true, 0, 0},
       {"restart", Target::people, 4, true, 0, 0},
@@ -70,6 +71,7 @@ std::vector<std::string> peoples_words(std::string_view verb, const Settings& se
   if (verb == "switchover" || verb == "failover_key") {
     words.push_back(rng.one_in(2) ? "any" : random_node(settings, rng));
   }
+  if (verb == "switchover" && rng.one_in(3)) words.push_back(std::to_string(rng.between(1, 20)));
   if (verb == "failover") words.push_back(random_node(settings, rng));
   if (verb == "failover" && rng.one_in(6)) words.emplace_back("force");
   return words;
@@ -120,10 +122,16 @@ Operator::Undo Operator::begin_by_people(const Step& step) {
     request.kind = verb == "failover" ? Kind::failover : Kind::switchover;
     if (verb == "switchover") request.leader = member("@leader");
     request.candidate = member(word(1));
+    if (auto ahead = number_of(step, 2); verb == "switchover" && ahead > 0) {
+      request.scheduled_at = iso_time(wall_time(cluster_.world.now()) + seconds(ahead));
+    }
     ask(step, std::move(request));
   } else if (verb == "failover_key" && cluster_.etcd.available()) {
     cluster_.etcd.put_by_hand(
         "failover", failover_to_json({member(word(0)), member(word(1)), {}, 0, request.force}));
+  } else if (verb == "cancel_switchover") {
+    request.kind = Kind::cancel_switchover;
+    ask(step, std::move(request));
   } else if (verb == "restart") {
     request.kind = Kind::restart;
     request.timeout = seconds(60);

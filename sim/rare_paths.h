@@ -22,6 +22,8 @@ inline constexpr const char* kRarePaths[] = {
     "a replica streamed from a replica",
     "a node with a priority was promoted",
     "a lag that nobody can make up was passed over",
+    "a scheduled switchover was carried out",
+    "a scheduled switchover came too late",
     "two primaries outside the assumptions",
     "a lock was granted beside a host that stood still",
     "a leader lived on promises",

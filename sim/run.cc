@@ -72,6 +72,7 @@ class Run {
     auto writes = cluster_.etcd.revision() - before;
     if (writes > 0) world_.violation(fmt::format("{} writes to etcd while idle", writes));
     if (!cluster_.converged()) world_.violation("did not stay whole: " + cluster_.picture());
+    cluster_.checker.check_schedule();
     for (Place each = 0; each < cluster_.nodes(); ++each) {
       auto* agent = cluster_.host(each).agent();
       if (agent && agent->has_unanswered(kAnswered)) {

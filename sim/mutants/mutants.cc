@@ -6,6 +6,7 @@ std::vector<Mutant> all_mutants() {
   auto all = lease_mutants();
   for (auto& mutant : core_mutants()) all.push_back(std::move(mutant));
   for (auto& mutant : promise_mutants()) all.push_back(std::move(mutant));
+  for (auto& mutant : schedule_mutants()) all.push_back(std::move(mutant));
   return all;
 }
 

@@ -20,6 +20,7 @@ struct Mutant {
 std::vector<Mutant> lease_mutants();    // who holds the lock, and until when
 std::vector<Mutant> core_mutants();     // who takes it, and what is done to data
 std::vector<Mutant> promise_mutants();  // failsafe mode and pauses
+std::vector<Mutant> schedule_mutants();
 std::vector<Mutant> all_mutants();
 
 // --- what most of them are made of ---------------------------------------------------------------
