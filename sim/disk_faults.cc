@@ -67,7 +67,10 @@ Operator::Undo Operator::begin_on_disk(const Step& step, Host& host) {
     for (const auto& snapshot : snapshots_) {
       if (snapshot.place != host.place()) continue;
       cluster_.checker.wiped(host.place());
+      auto failing = host.disk();
       host.disk() = snapshot.disk;
+      host.disk().hangs = failing.hangs;
+      host.disk().full = failing.full;
     }
   }
   if (verb == "foreign_disk") {

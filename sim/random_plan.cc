@@ -130,18 +130,58 @@ void add_tags(Rng& rng, Settings& settings) {
   }
 }
 
+// In a synchronous mode whoever has lost what was acknowledged waits for an operator.
+bool may_be_synchronous(const Plan& plan) {
+  auto switches = [](const Step& step) {
+    return !step.arguments.empty() && step.arguments[0] == "synchronous_mode";
+  };
+  return plan.settings.synchronous != SynchronousMode::off ||
+         std::any_of(plan.steps.begin(), plan.steps.end(), switches);
+}
+
+bool some_may_not_lead(const Settings& settings) {
+  return std::any_of(settings.tags.begin(), settings.tags.end(),
+                     [](const auto& entry) { return entry.second.nofailover(); });
+}
+
+void leave_out(Plan& plan, const std::vector<std::string>& verbs) {
+  std::erase_if(plan.steps, [&](const Step& step) {
+    return std::find(verbs.begin(), verbs.end(), step.verb) != verbs.end();
+  });
+}
+
+// The leader alone gets much WAL, and its disk is set back to an image from before. Of an empty
+// node, a new one too, only an operator can say that it has nothing more.
+void add_set_back(Rng& rng, Plan& plan) {
+  leave_out(plan, {"add_node"});
+  auto at = rng.between(seconds(30), seconds(500));
+  auto add = [&](Duration after, const char* verb, std::vector<std::string> words, Duration lasts) {
+    auto when = std::chrono::duration_cast<milliseconds>(at + after);
+    plan.steps.push_back({when, verb, std::move(words), lasts});
+  };
+  for (int i = 1; i <= plan.settings.nodes; ++i) {
+    add(seconds(0), "snapshot", {"pg" + std::to_string(i)}, seconds(0));
+  }
+  add(seconds(1), "cut", {"@leader", "@replica"}, seconds(25));
+  add(seconds(1), "cut", {"@leader", "@other"}, seconds(25));
+  add(seconds(3), "bulk_load", {"@leader", "1"}, seconds(0));
+  add(seconds(16), "restore", {"@leader"}, seconds(rng.between(1, 30)));
+}
+
 // Some runs have members with tags, or a limit that is exceeded soon.
-void vary(Rng& rng, Settings& settings) {
-  if (rng.one_in(3)) add_tags(rng, settings);
-  if (rng.one_in(6)) settings.maximum_lag_bytes = 5000;
+void vary(Rng& rng, Plan& plan) {
+  if (rng.one_in(3)) add_tags(rng, plan.settings);
+  if (!rng.one_in(6)) return;
+  plan.settings.maximum_lag_bytes = 5000;
+  bool waits = may_be_synchronous(plan) || some_may_not_lead(plan.settings);
+  // Without the failsafe key nobody may know who else could have led.
+  if (!waits && plan.settings.failsafe && rng.one_in(2)) add_set_back(rng, plan);
 }
 
 // A loss that an operator has to make up for: of the only data that may lead, of WAL that is then
 // waited for, or of the newest timeline, which check_timeline waits for.
 bool disks_are_precious(const Settings& settings) {
-  bool tagged = std::any_of(settings.tags.begin(), settings.tags.end(),
-                            [](const auto& entry) { return entry.second.nofailover(); });
-  return tagged || settings.check_timeline ||
+  return some_may_not_lead(settings) || settings.check_timeline ||
          settings.maximum_lag_bytes < Settings{}.maximum_lag_bytes;
 }
 
@@ -167,11 +207,9 @@ Plan random_plan(std::uint64_t seed) {
     }
   }
   Rng varied(seed ^ 0xd1b54a32d192ed03ULL);
-  vary(varied, plan.settings);
+  vary(varied, plan);
   if (disks_are_precious(plan.settings)) {
-    std::erase_if(plan.steps, [](const Step& step) {
-      return step.verb == "lose_disk" || step.verb == "remove_node";
-    });
+    leave_out(plan, {"lose_disk", "lose_data", "remove_node"});
   }
   std::stable_sort(plan.steps.begin(), plan.steps.end(),
                    [](const Step& a, const Step& b) { return a.at < b.at; });
