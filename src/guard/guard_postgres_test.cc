@@ -131,7 +131,8 @@ TEST_F(GuardPostgres, ThePassedDeadlineLeavesNothing) {
   EXPECT_TRUE(ended.fenced);
   EXPECT_GE(processes.size(), 13u);
   EXPECT_TRUE(none_exists(processes));
-  EXPECT_TRUE(eventually([&] { return descendants(guardian.pid()).size() == 1; })) << "the agent";
+  EXPECT_TRUE(eventually([&] { return descendants(guardian.pid()).size() == 2; }))
+      << "the agent and the log's writer";
 }
 
 TEST_F(GuardPostgres, OrphansOfADeadPostmasterAreGoneBeforeItsEndIsTold) {

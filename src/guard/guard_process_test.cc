@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <fstream>
@@ -32,7 +33,8 @@ Command fake_server() {
 std::vector<Process> server_processes(RunningGuardian& guardian) {
   std::vector<Process> found;
   for (auto& process : descendants(guardian.pid())) {
-    if (process.pid != guardian.agent_pid()) found.push_back(process);
+    bool is_log_writer = process.name == "pgsteady-log";
+    if (process.pid != guardian.agent_pid() && !is_log_writer) found.push_back(process);
   }
   return found;
 }
@@ -147,6 +149,75 @@ TEST(GuardProcess, FencesOnDemandWithoutAnyoneReadingItsLog) {
   EXPECT_TRUE(none_exists(processes));
   close(ends[0]);
   close(ends[1]);
+}
+
+void send_garbage(RunningGuardian& guardian, int packets) {
+  const std::string garbage(1, '\x5a');
+  auto sent = [&] { return send(guardian.agent().fd(), garbage.data(), garbage.size(), 0) > 0; };
+  for (int i = 0; i < packets; ++i) ASSERT_TRUE(eventually(sent));
+}
+
+// The writer that stands still is one whose disk hangs. Each packet makes a line: more of them than
+// the pipe and the guardian's memory take.
+TEST(GuardProcess, FencesWhileItsLogCannotBeWritten) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  auto writer = guardian.log_writer();
+  kill(writer.pid, SIGSTOP);
+  send_garbage(guardian, 3000);
+  auto processes = started(guardian, fake_server(), false);
+  ASSERT_TRUE(guardian.agent().fence());
+  guardian.expect(Kind::server_exited);
+  EXPECT_TRUE(none_exists(processes));
+  ASSERT_TRUE(exists(writer)) << "taken for what is left of the server";
+  kill(writer.pid, SIGCONT);
+  EXPECT_TRUE(eventually(
+      [&] { return guardian.log().find("lines of this log were dropped") != std::string::npos; }));
+}
+
+TEST(GuardProcess, ItsLogIsWholeWhenItEnds) {
+  RunningGuardian guardian;
+  guardian.next_agent();
+  auto writer = guardian.log_writer();
+  for (int signal : {SIGTERM, SIGINT, SIGHUP}) kill(writer.pid, signal);
+  send_garbage(guardian, 500);
+  guardian.signal(SIGTERM);
+  guardian.expect(Kind::stop);
+  ASSERT_TRUE(guardian.agent().finished(0));
+  guardian.agent_exits(0);
+  ASSERT_TRUE(guardian.exit_status());
+  EXPECT_FALSE(exists(writer));
+  auto log = guardian.log();
+  EXPECT_NE(log.find("guardian ends with exit code 0\n"), std::string::npos);
+  EXPECT_EQ(log.find("dropped"), std::string::npos);
+}
+
+TEST(GuardProcess, EndsThoughItsLogCannotBeWritten) {
+  RunningGuardian guardian({.options = {"--stop-limit", "100"}});
+  guardian.next_agent();
+  auto writer = guardian.log_writer();
+  kill(writer.pid, SIGSTOP);
+  guardian.signal(SIGTERM);
+  EXPECT_TRUE(guardian.exit_status());
+  kill(writer.pid, SIGCONT);
+  EXPECT_TRUE(eventually([&] { return !exists(writer); }));
+}
+
+// Nobody else's files stay open, and nobody reads the agent's passwords, through this process.
+TEST(GuardProcess, TheWriterOfItsLogKeepsNothingElse) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root sees the descriptors";
+  RunningGuardian guardian;
+  guardian.next_agent();
+  auto path = "/proc/" + std::to_string(guardian.log_writer().pid);
+  std::vector<std::string> open;
+  for (const auto& entry : std::filesystem::directory_iterator(path + "/fd")) {
+    open.push_back(entry.path().filename());
+  }
+  std::sort(open.begin(), open.end());
+  EXPECT_EQ(open, (std::vector<std::string>{"0", "2"}));
+  struct stat its_memory {};
+  ASSERT_EQ(stat((path + "/environ").c_str(), &its_memory), 0);
+  EXPECT_EQ(its_memory.st_uid, 0u);
 }
 
 TEST(GuardProcess, TellsOfAServerThatCannotBeRun) {
@@ -299,7 +370,8 @@ TEST(GuardProcess, SaysThatItIsNotLockedInMemoryAndGoesOn) {
 #endif
   RunningGuardian guardian({.memory_lock_limit = 0});
   guardian.next_agent();
-  EXPECT_NE(guardian.log().find("not locked in memory"), std::string::npos);
+  EXPECT_TRUE(
+      eventually([&] { return guardian.log().find("not locked in memory") != std::string::npos; }));
   guardian.arm(kEpoch, seconds(60));
 }
 

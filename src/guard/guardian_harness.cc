@@ -28,6 +28,7 @@ struct Stat {
   char state = 0;
   pid_t parent = 0;
   std::string started;
+  std::string name;
 };
 
 std::optional<Stat> stat_of(pid_t pid) {
@@ -36,6 +37,7 @@ std::optional<Stat> stat_of(pid_t pid) {
   if (!std::getline(file, text)) return std::nullopt;
   std::istringstream rest(text.substr(text.rfind(')') + 1));
   Stat stat;
+  stat.name = text.substr(text.find('(') + 1, text.rfind(')') - text.find('(') - 1);
   rest >> stat.state >> stat.parent;
   std::string field;
   for (int i = 5; i <= 22; ++i) rest >> field;  // the 22nd is the start time
@@ -95,7 +97,7 @@ std::vector<Process> descendants(pid_t of) {
     if (pid <= 0) continue;
     auto stat = stat_of(pid);
     if (!stat || stat->parent != of || stat->state == 'Z') continue;
-    found.push_back({pid, stat->started, command_of(pid)});
+    found.push_back({pid, stat->started, command_of(pid), stat->name});
     for (auto& below : descendants(pid)) found.push_back(std::move(below));
   }
   return found;
@@ -203,6 +205,13 @@ void RunningGuardian::start(const GuardianSetup& setup) {
 std::string RunningGuardian::log() const {
   std::ifstream file(directory_ / "log");
   return std::string((std::istreambuf_iterator<char>(file)), {});
+}
+
+Process RunningGuardian::log_writer() const {
+  for (const auto& process : descendants(pid_)) {
+    if (process.name == "pgsteady-log") return process;
+  }
+  throw std::runtime_error("nobody writes the guardian's log for it");
 }
 
 void RunningGuardian::beat() {

@@ -31,6 +31,7 @@ struct Process {
   pid_t pid = 0;
   std::string started;  // its start time, as /proc tells it
   std::string command;
+  std::string name;  // "pgsteady-log" for the log's writer, whose command is the guardian's
 };
 std::vector<Process> descendants(pid_t of);
 bool exists(const Process& process);  // a zombie does not
@@ -67,6 +68,7 @@ class RunningGuardian {
   const TestDirectory& directory() const { return directory_; }
   pid_t pid() const { return pid_; }
   std::string log() const;
+  Process log_writer() const;
 
   // Waits for the next agent to be started and says hello for it; from then on signs of life are
   // sent for it in the background. Gives the status that answered the hello.

@@ -12,6 +12,8 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "guard/spawn.h"
+
 namespace pgsteady::guard {
 namespace {
 
@@ -87,7 +89,7 @@ void sleep_until_orphaned(pid_t guardian) {
   prctl(PR_SET_PDEATHSIG, kOrphaned);
   prctl(PR_SET_NAME, "pgsteady-heir");
   setsid();
-  syscall(SYS_close_range, STDIN_FILENO, ~0U, 0);
+  close_from(STDIN_FILENO);
   mlockall(MCL_CURRENT | MCL_FUTURE);  // locks are not inherited
   Server server;
   if (!look_up(program, server.program) || !look_up(directory, server.directory)) _exit(1);

@@ -105,7 +105,7 @@ int Keeper::run() {
   }
   // A rest that could not be killed leaves the device open and unfed: the host goes.
   if (guardian_.phase() == lease::ServerPhase::none) watchdog_.stop();
-  kill_descendants({});
+  kill_descendants({log_writer()});
   log("INFO", "guardian ends with exit code %d", exit_code_);
   flush_log();
   return exit_code_;
@@ -225,6 +225,8 @@ void Keeper::reaped(pid_t pid, int status) {
     carry_out(guardian_.server_exited(status, now()));
   } else if (pid == heir_pid_) {
     heir_pid_ = 0;
+  } else if (pid == log_writer()) {
+    log_writer_ended();
   } else if (auto job = jobs_.find(pid); job != jobs_.end()) {
     auto id = job->second;
     jobs_.erase(job);
@@ -270,6 +272,7 @@ std::vector<pid_t> Keeper::spared() const {
   std::vector<pid_t> pids;
   if (agent_pid_ > 0) pids.push_back(agent_pid_);
   if (heir_pid_ > 0) pids.push_back(heir_pid_);
+  if (log_writer() > 0) pids.push_back(log_writer());
   for (const auto& [pid, job] : jobs_) pids.push_back(pid);
   return pids;
 }

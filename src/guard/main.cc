@@ -164,15 +164,15 @@ int guard(const Arguments& arguments) {
 }
 
 int run(int argc, char** argv) {
-  open_log();
   Arguments arguments;
   auto wrong = parse(argc, argv, arguments);
   if (!wrong.empty()) {
     std::fprintf(stderr, "pgsteady-guard: %s\n%s", wrong.c_str(), kUsage);
     return 2;
   }
+  open_log();
   int code = guard(arguments);
-  flush_log();
+  close_log();
   return code;
 }
 

@@ -99,11 +99,15 @@ void set_descriptors(const Program& program) {
     }
     first_closed = kSocketInChild + 1;
   }
-  if (syscall(SYS_close_range, first_closed, ~0U, 0) == 0) return;
-  for (int fd = static_cast<int>(first_closed); fd < 1024; ++fd) close(fd);  // kernel before 5.9
+  close_from(first_closed);
 }
 
 }  // namespace
+
+void close_from(unsigned first) {
+  if (syscall(SYS_close_range, first, ~0U, 0) == 0) return;
+  for (int fd = static_cast<int>(first); fd < 1024; ++fd) close(fd);  // kernel before 5.9
+}
 
 pid_t spawn(const Program& program, const Inherited& inherited) {
   auto argv = pointers(program.argv);

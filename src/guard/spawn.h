@@ -30,4 +30,7 @@ struct Inherited {
 // alone, so that a hung disk hangs the child. A program that can't be run exits with 127.
 pid_t spawn(const Program& program, const Inherited& inherited);
 
+// For a child that was forked: closes this descriptor and all above it.
+void close_from(unsigned first);
+
 }  // namespace pgsteady::guard

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <algorithm>
 #include <cerrno>
@@ -12,15 +13,23 @@
 #include <cstring>
 #include <ctime>
 
+#include "guard/log_writer.h"
+
 namespace pgsteady::guard {
 namespace {
 
 constexpr std::size_t kBufferBytes = std::size_t{32} * 1024;
 constexpr std::size_t kLineBytes = 1024;
 constexpr std::size_t kChunkBytes = 4096;  // PIPE_BUF: a writable pipe takes it whole
+constexpr std::time_t kWriterAgainSeconds = 10;
+constexpr int kDrainPasses = 100;  // 200 ms
+constexpr long kDrainPauseNs = 2'000'000;
 
-int log_fd = STDERR_FILENO;
+int log_fd = -1;
 bool is_socket = false;
+bool may_block = false;  // stderr itself: a writer's pipe stands in its place
+LogWriter writer;
+std::time_t writer_started = 0;
 char buffer[kBufferBytes];
 std::size_t used = 0;
 unsigned dropped = 0;
@@ -41,6 +50,25 @@ ssize_t write_some(const char* data, std::size_t bytes) {
   return write(log_fd, data, bytes);
 }
 
+std::time_t seconds_up() {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return now.tv_sec;
+}
+
+void start_writer() {
+  writer_started = seconds_up();
+  writer = start_log_writer();
+  log_fd = writer.pipe;
+}
+
+// Other processes write into the same pipe: "writable" may be gone by the time of the write. The
+// second description has a flag of its own, so that nobody else's writes stop blocking.
+int open_again(mode_t mode) {
+  if (!S_ISFIFO(mode) && !S_ISCHR(mode)) return -1;
+  return open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
 // Whole lines that fit a chunk; a line is never longer than one.
 std::size_t chunk_bytes() {
   std::size_t end = std::min(used, kChunkBytes);
@@ -54,12 +82,9 @@ void open_log() {
   struct stat info {};
   if (fstat(STDERR_FILENO, &info) != 0) return;
   is_socket = S_ISSOCK(info.st_mode);
-  // Other processes write into the same pipe: "writable" may be gone by the time of the write. The
-  // second description has a flag of its own, so that nobody else's writes stop blocking.
-  if (S_ISFIFO(info.st_mode) || S_ISCHR(info.st_mode)) {
-    int own = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (own >= 0) log_fd = own;
-  }
+  log_fd = is_socket ? STDERR_FILENO : open_again(info.st_mode);
+  may_block = log_fd < 0;
+  if (may_block) start_writer();
   std::time_t now = std::time(nullptr);
   std::tm local{};
   tzset();
@@ -86,7 +111,9 @@ void log(const char* level, const char* format, ...) {
 }
 
 void flush_log() {
-  while (used > 0) {
+  bool lost = may_block && writer.pid == 0;
+  if (lost && seconds_up() - writer_started >= kWriterAgainSeconds) start_writer();
+  while (used > 0 && log_fd >= 0) {
     ssize_t written = write_some(buffer, chunk_bytes());
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) return;  // kept for the next time
@@ -98,6 +125,27 @@ void flush_log() {
       log("WARNING", "%u lines of this log were dropped: stderr took nothing more", lines);
     }
   }
+}
+
+void close_log() {
+  flush_log();
+  if (writer.pid == 0) return;
+  close(log_fd);
+  log_fd = -1;
+  for (int pass = 0; pass < kDrainPasses && waitpid(writer.pid, nullptr, WNOHANG) == 0; ++pass) {
+    timespec pause{0, kDrainPauseNs};
+    nanosleep(&pause, nullptr);
+  }
+}
+
+pid_t log_writer() {
+  return writer.pid;
+}
+
+void log_writer_ended() {
+  close(log_fd);
+  log_fd = -1;
+  writer = {};
 }
 
 }  // namespace pgsteady::guard
