@@ -43,6 +43,8 @@ struct Mutation {
   // Answers of a lower raft term than one seen before are believed.
   bool any_term_accepted = false;
 
+  // Agent: a promotion is not refused when its epoch is not armed.
+  bool promotes_unarmed = false;
   // Agent: whether diverged WAL is kept before the directory is changed.
   bool keeps_diverged_wal = true;
 };

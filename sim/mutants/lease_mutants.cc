@@ -21,17 +21,6 @@ Mutation polling(std::function<void(lease::LeasePoll& poll)> how) {
   return mutation;
 }
 
-// Acquisitions and the like that no longer compare what they read.
-Mutation uncompared(core::TxnKind kind) {
-  Mutation mutation;
-  mutation.before_action = [kind](core::Action& action) {
-    auto* transact = std::get_if<core::Transact>(&action);
-    if (transact && transact->kind == kind) transact->txn.compares.clear();
-    return true;
-  };
-  return mutation;
-}
-
 void taken_on_any_delete(core::Observation&, core::State& state) {
   if (state.takeover.gone()) state.takeover.released();
 }
@@ -42,10 +31,35 @@ void any_key_of_my_name_is_mine(core::Observation& seen, core::State&) {
   if (leader) seen.remembered = lease::Epoch{leader->lease, leader->mod_revision};
 }
 
+// The answer was lost, but it will have happened.
+void unanswered_is_done(core::Observation& seen, core::State&) {
+  for (auto& end : seen.txn_ends) {
+    if (end.answered || end.lease_gone || end.kind != core::TxnKind::acquire) continue;
+    end.answered = end.succeeded = true;
+    end.revision = seen.dcs.cluster.revision + 1;
+  }
+}
+
+Mutation promoting_unarmed() {
+  Mutation mutation;
+  mutation.promotes_unarmed = true;
+  return mutation;
+}
+
 }  // namespace
 
 std::vector<Mutant> lease_mutants() {
   return {
+      {"keepalive_alone_counts", "KeepAlives count without a look at the leader key",
+       "deleted_unnoticed 1"},
+      {"terms_mixed", "a check proves a KeepAlive that another etcd leader confirmed",
+       "deposed_leader_confirms 1"},
+      {"unanswered_acquisition_held",
+       "the lock is held although the answer was lost and no check "
+       "has found it",
+       "lost_acquisition 2", seeing(unanswered_is_done)},
+      {"released_before_stop", "SIGTERM releases the lock before the server has stopped",
+       "stop_answered_late 2"},
       {"any_check_proves", "a check proves KeepAlives that were sent after it",
        "deleted_unnoticed 1"},
       {"answer_credited_to_newest", "a KeepAlive's answer counts for the newest request",
@@ -62,8 +76,8 @@ std::vector<Mutant> lease_mutants() {
        "frozen_agent_cut 1"},
       {"reaped_too_early", "a killed server counts as gone while processes of it live",
        "broken_start 1"},
-      {"taken_on_any_delete", "a leader key that is gone may be taken at once", "key_by_hand 6",
-       seeing(taken_on_any_delete)},
+      {"taken_on_any_delete", "a leader key that is gone may be taken at once",
+       "key_by_hand 11 key_by_hand 14", seeing(taken_on_any_delete)},
       {"polls_rounded_up", "remaining seconds are not taken as rounded down", "all_stopped 1",
        polling([](lease::LeasePoll& poll) { poll.remaining_seconds -= 1; })},
       {"acquired_without_compare", "the lock is taken without looking whether it is free",
@@ -76,6 +90,8 @@ std::vector<Mutant> lease_mutants() {
        "promoted_by_hand 1", without<core::Fence>()},
       {"epoch_never_disarmed", "the epoch is not closed when the server has stopped",
        "broken_start 1", without<core::Disarm>()},
+      {"armed_after_promotion", "a deadline is armed when the server has been promoted",
+       "promoter_hangs 1", promoting_unarmed()},
       {"promoted_without_arming", "no deadline is armed before a promotion", "all_stopped 1",
        without<core::Arm>()},
   };

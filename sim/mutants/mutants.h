@@ -17,10 +17,11 @@ struct Mutant {
   Mutation mutation{};
 };
 
-std::vector<Mutant> lease_mutants();    // who holds the lock, and until when
-std::vector<Mutant> core_mutants();     // who takes it, and what is done to data
-std::vector<Mutant> promise_mutants();  // failsafe mode and pauses
-std::vector<Mutant> schedule_mutants();
+std::vector<Mutant> lease_mutants();     // who holds the lock, and until when
+std::vector<Mutant> core_mutants();      // who takes it, and what is done to data
+std::vector<Mutant> promise_mutants();   // failsafe mode and pauses
+std::vector<Mutant> people_mutants();    // synchronous modes, requests by hand
+std::vector<Mutant> schedule_mutants();  // switchovers for a later time
 std::vector<Mutant> all_mutants();
 
 // --- what most of them are made of ---------------------------------------------------------------
@@ -30,6 +31,8 @@ Mutation seeing(std::function<void(core::Observation& seen, core::State& state)>
 Mutation deciding(std::function<void(const core::Observation& seen, const core::State& before,
                                      core::Decision& decided)>
                       how);
+// Transactions of this kind no longer compare what they read.
+Mutation uncompared(core::TxnKind kind);
 // Leaves every action of one kind out.
 template <typename Kind>
 Mutation without() {

@@ -121,7 +121,7 @@ std::vector<Mutant> promise_mutants() {
       {"promise_not_kept", "who has promised takes the lock all the same", "promises_end 1"},
       {"promise_forgotten", "an agent that starts thinks that the one before it promised nothing",
        "promises_forgotten 1", seeing(promise_forgotten)},
-      {"one_promise_missing", "the promises of all but one suffice", "one_not_asked 1"},
+      {"one_promise_missing", "the promises of all but one suffice", "etcd_and_member_gone 1"},
       {"unlisted_takes_lock", "a node that the failsafe key does not name races like any other",
        "vanished_member 1", seeing(unlisted_takes_lock)},
       {"listed_before_asked", "a name is put into the list before it is asked", "new_member 9",

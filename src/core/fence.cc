@@ -265,6 +265,7 @@ bool rule_unarmed_primary(Turn& turn) {
   if (turn.state.lock && !turn.is_primary()) return false;
   // Armed with an earlier epoch of ours it has a deadline all the same; the new one follows.
   if (turn.state.lock && turn.seen.guard.armed.valid()) return false;
+  if (turn.state.lock && MUTANT(armed_after_promotion)) return false;
   if (!turn.may_write()) return false;
   if (turn.seen.guard.phase == ServerPhase::killing) return true;
   turn.act(Fence{turn.state.lock ? "a primary that is not armed" : "a primary without the lock"});

@@ -245,7 +245,8 @@ bool rule_has_lock(Turn& turn) {
     give_up_lock(turn, "the watchdog is required and does not work");
     return true;
   }
-  if (!turn.armed()) {
+  bool promoted_first = MUTANT(armed_after_promotion) && turn.is_standby();
+  if (!turn.armed() && !promoted_first) {
     if (proven) turn.act(Arm{*state.lock, *lease.held_until, lease.ttl});
     return true;  // a message from the renewal thread or the guardian wakes us
   }
