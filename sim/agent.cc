@@ -182,7 +182,9 @@ void Agent::on_notice(const lease::Notice& notice) {
   switch (notice.kind) {
     case Kind::refused:
       world_.trace(host_.name(), "the guardian refused: {}", notice.text);
-      if (notice.refused == lease::Request::Kind::arm) seen_.guard.refused = asked_epoch_;
+      if (notice.refused == lease::Request::Kind::arm && notice.epoch != asked_epoch_) {
+        seen_.guard.refused = asked_epoch_;
+      }
       if (notice.refused == lease::Request::Kind::run_job && program_ended_) {
         std::exchange(program_ended_, nullptr)(false);
       }

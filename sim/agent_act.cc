@@ -37,7 +37,8 @@ const char* name_of(core::TxnKind kind) {
                                     "remove_stale_leader",
                                     "retake",
                                     "failsafe",
-                                    "sync"};
+                                    "sync",
+                                    "reserve"};
   auto index = static_cast<std::size_t>(kind);
   return index < std::size(kNames) ? kNames[index] : "another";
 }

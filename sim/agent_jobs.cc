@@ -154,6 +154,11 @@ bool Agent::act(const core::RunInitdb&) {
 
 bool Agent::act(const core::Clone& a) {
   if (!start_job(core::JobKind::clone)) return false;
+  if (!reachable(place_of_address(a.from.address))) {
+    job_harmless_ = true;
+    later(milliseconds(20), [this] { end_job(false, "the source cannot be reached"); });
+    return true;
+  }
   if (!a.why.empty()) {
     host_.disk().reclones.push_back(wall_now());
     seen_.reclones = host_.disk().reclones;

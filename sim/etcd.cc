@@ -158,6 +158,10 @@ bool Etcd::holds(const Compare& compare) const {
       return (key ? key->mod_revision : 0) == compare.revision;
     case Compare::What::value:
       return key && key->value == compare.value;
+    case Compare::What::none_newer:
+      return std::none_of(keys_.begin(), keys_.end(), [&](const auto& entry) {
+        return entry.first.starts_with(compare.key) && entry.second.mod_revision > compare.revision;
+      });
   }
   return false;
 }

@@ -1,14 +1,10 @@
 // The jobs that change the server. One runs at a time; each is a coroutine that checks what it
 // waits for and ends by itself. A cancelled job ends at its next wait.
-#include <sys/wait.h>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <csignal>
-#include <fstream>
 
 #include "agent/loop.h"
 #include "base/clock.h"
@@ -23,42 +19,9 @@ using std::chrono::seconds;
 
 constexpr auto kLookAgain = milliseconds(10);
 constexpr auto kPromoteAgain = milliseconds(100);
-constexpr auto kRewindLimit = seconds(3600);
-constexpr auto kCloneLimit = std::chrono::hours(24);
-constexpr auto kCheckpointOfLeader = seconds(30);
-constexpr auto kProgress = seconds(5);
 
 tl::unexpected<Error> failed(std::string message) {
   return fail(ErrorKind::retry, std::move(message));
-}
-
-std::string describe_status(int status) {
-  if (WIFEXITED(status)) return fmt::format("exit code {}", WEXITSTATUS(status));
-  return fmt::format("signal {}", WTERMSIG(status));
-}
-
-// The last lines of a program's output; \r starts a line anew, as progress displays do.
-std::vector<std::string> last_lines(const std::string& path, std::size_t count) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  auto size = file ? static_cast<std::streamoff>(file.tellg()) : std::streamoff(0);
-  file.seekg(std::max<std::streamoff>(0, size - 4096));
-  std::vector<std::string> lines(1);
-  for (char c; file.get(c);) {
-    if (c != '\n' && c != '\r') {
-      lines.back() += c;
-    } else if (!lines.back().empty()) {
-      lines.emplace_back();
-    }
-  }
-  if (lines.back().empty()) lines.pop_back();
-  if (lines.size() > count) lines.erase(lines.begin(), lines.end() - static_cast<long>(count));
-  return lines;
-}
-
-bool contains(const std::string& path, const std::string& words) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text(std::istreambuf_iterator<char>(file), {});
-  return text.find(words) != std::string::npos;
 }
 
 }  // namespace
@@ -99,123 +62,6 @@ awaitable<void> Loop::sleep(milliseconds duration) {
 
 pg::Upstream Loop::upstream(const core::UpstreamMember& member) const {
   return {member.name, member.address, member.slot && seen_.dcs.cluster.settings().use_slots};
-}
-
-awaitable<Result<std::string>> Loop::run_program(std::string what, pg::Command command,
-                                                 seconds limit) {
-  auto id = next_program_++;
-  auto output = config_.server.state_dir + "/" + what + ".log";
-  program_refused_ = false;
-  auto sent = guard_->run_job(id, {command.argv, command.environment}, output, limit);
-  if (!sent) co_return tl::unexpected(sent.error());
-  auto said_at = boottime_now();
-  std::string said;
-  while (!program_ends_.count(id)) {
-    try {
-      co_await sleep(kLookAgain);
-    } catch (const std::exception&) {
-      (void)guard_->kill_job(id);
-      throw;
-    }
-    if (program_refused_) co_return failed("the guardian did not run " + what);
-    if (boottime_now() - said_at < kProgress) continue;
-    said_at = boottime_now();
-    auto lines = last_lines(output, 1);
-    if (!lines.empty() && lines.front() != said) log_info("{}: {}", what, said = lines.front());
-  }
-  auto status = program_ends_[id];
-  program_ends_.erase(id);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) co_return output;
-  std::string message = fmt::format("{} ended with {}", what, describe_status(status));
-  for (const auto& line : last_lines(output, 5)) message += "\n  " + line;
-  co_return fail(ErrorKind::retry, message, "see " + output);
-}
-
-awaitable<Result<std::string>> Loop::initdb() {
-  auto marked = server_.set_job_marker("initdb");
-  if (!marked) co_return tl::unexpected(marked.error());
-  if (server_.look_at_data_directory() != DataDirectory::empty) {
-    auto control = server_.read_control_file();
-    if (control && control->timeline > 1) {
-      co_return fail(ErrorKind::refused,
-                     "the data directory holds a cluster that has been promoted",
-                     "if it is whole, remove " + config_.server.state_dir + "/job");
-    }
-    auto cleared = co_await server_.clear_data_directory("an unfinished initdb");
-    if (!cleared) co_return tl::unexpected(cleared.error());
-  }
-  co_return co_await run_program("initdb", server_.initdb_command(), seconds(300));
-}
-
-awaitable<Result<std::string>> Loop::clone(core::Clone how) {
-  const auto& from = how.from;
-  job_harmless_ = true;  // until the directory is marked
-  if (!how.why.empty()) {
-    auto sound = co_await server_.check_configuration();
-    if (!sound) co_return tl::unexpected(sound.error());
-    auto noted = server_.note_reclone(std::chrono::system_clock::now());
-    if (!noted) co_return tl::unexpected(noted.error());
-    seen_.reclones = server_.reclones();
-  }
-  auto marked = server_.set_job_marker("clone");
-  if (!marked) co_return tl::unexpected(marked.error());
-  job_harmless_ = false;
-  if (server_.look_at_data_directory() != DataDirectory::empty) {
-    auto cleared = co_await server_.clear_data_directory("cloning from " + from.name);
-    if (!cleared) co_return tl::unexpected(cleared.error());
-  }
-  auto written = server_.write_pgpass({from.address});
-  if (!written) co_return tl::unexpected(written.error());
-  auto done = co_await run_program("pg_basebackup", server_.basebackup_command(upstream(from)),
-                                   kCloneLimit);
-  if (!done) co_return done;
-  auto whole = server_.clear_job_marker();
-  if (!whole) co_return tl::unexpected(whole.error());
-  co_return from.name;
-}
-
-awaitable<Result<std::string>> Loop::rewind(core::Rewind about) {
-  const auto& from = about.from;
-  job_harmless_ = true;  // until pg_rewind runs
-  auto written = server_.write_pgpass({from.address});
-  if (!written) co_return tl::unexpected(written.error());
-  // pg_rewind reads the leader's control file, which tells the new timeline after a checkpoint
-  // only.
-  const auto* leader = seen_.dcs.cluster.member(from.name);
-  Timeline wanted = leader ? leader->timeline : 0;
-  auto give_up_at = boottime_now() + kCheckpointOfLeader;
-  for (;;) {
-    auto timeline = co_await server_.control_timeline_of(upstream(from), seconds(3));
-    if (timeline && *timeline >= wanted) break;
-    if (boottime_now() > give_up_at) {
-      co_return failed(timeline ? "the leader has made no checkpoint since its promotion"
-                                : timeline.error().text());
-    }
-    co_await sleep(milliseconds(200));
-  }
-  auto kept = co_await server_.keep_diverged_wal("the rewind from " + from.name, about.parted_at);
-  if (!kept) co_return tl::unexpected(kept.error());
-  auto marked = server_.set_job_marker("rewind");
-  if (!marked) co_return tl::unexpected(marked.error());
-  job_harmless_ = false;
-  Result<std::string> done = failed("cancelled");
-  std::exception_ptr cancelled;
-  try {
-    auto command = server_.rewind_command(upstream(from));
-    done = co_await run_program("pg_rewind", std::move(command), kRewindLimit);
-  } catch (const std::exception&) {
-    cancelled = std::current_exception();
-  }
-  // It says so before it writes its first byte; up to then the directory is whole.
-  auto output = config_.server.state_dir + "/pg_rewind.log";
-  if (done || !contains(output, "need to copy")) {
-    auto whole = server_.clear_job_marker();
-    if (!whole) co_return tl::unexpected(whole.error());
-  }
-  if (cancelled) std::rethrow_exception(cancelled);
-  if (!done) co_return done;
-  for (const auto& line : last_lines(output, 1)) log_info("pg_rewind: {}", line);
-  co_return from.name;
 }
 
 // The cluster's part of postgresql.conf, with what the policy says to synchronous replication.

@@ -20,7 +20,7 @@ using std::chrono::nanoseconds;
 using std::chrono::seconds;
 
 constexpr nanoseconds kHeartbeat = seconds(1);  // at most
-constexpr auto kRepeatReason = seconds(10);  // a reason that stays the same is logged again
+constexpr auto kRepeatReason = seconds(10);     // a reason that stays the same is logged again
 constexpr nanoseconds kUnarmedPatience = seconds(10);  // for the loop of a replica
 constexpr char kVersion[] = "4.1.4";                   // what peers and patronictl branch on
 
@@ -279,7 +279,10 @@ void Loop::on_message(const guard::Message& message) {
   switch (message.kind) {
     case Kind::refused:
       log_warning("the guardian refused: {}", message.text);
-      if (message.code == static_cast<int>(Kind::arm)) seen_.guard.refused = asked_epoch_;
+      // An extension that came too late takes nothing away: the deadline that is in force decides.
+      if (message.code == static_cast<int>(Kind::arm) && message.epoch != asked_epoch_) {
+        seen_.guard.refused = asked_epoch_;
+      }
       if (message.code == static_cast<int>(Kind::run_job)) program_refused_ = true;
       break;
     case Kind::server_exited:

@@ -112,11 +112,11 @@ class Loop {
   bool act(const core::Reply& a);
   bool act(const core::Finish& a);
 
-  // --- jobs.cc: what changes the server, one at a time
-  // -----------------------------------------------
+  // --- jobs.cc, data_jobs.cc: what changes the server, one at a time -----------------------------
   bool start_job(core::JobKind kind, awaitable<Result<std::string>> job);
   awaitable<void> run_job(core::JobKind kind, awaitable<Result<std::string>> job);
   awaitable<Result<std::string>> initdb();
+  awaitable<Result<void>> check_source(core::UpstreamMember from);
   awaitable<Result<std::string>> clone(core::Clone how);
   awaitable<Result<std::string>> rewind(core::Rewind about);
   awaitable<Result<std::string>> start_server(core::StartServer how);

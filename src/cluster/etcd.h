@@ -19,9 +19,9 @@ struct KeyValue {
 };
 
 struct Compare {
-  enum class What { create_revision, mod_revision, value };
+  enum class What { create_revision, mod_revision, value, none_newer };
   What what = What::create_revision;
-  std::string key;
+  std::string key;            // for none_newer what all keys it looks at begin with; ends in '/'
   std::int64_t revision = 0;  // for the revisions; 0 means "does not exist"
   std::string value;          // for value
 
@@ -32,6 +32,10 @@ struct Compare {
   }
   static Compare value_is(std::string key, std::string value) {
     return {What::value, std::move(key), 0, std::move(value)};
+  }
+  // No key there was written after this revision of etcd.
+  static Compare none_newer(std::string folder, std::int64_t revision) {
+    return {What::none_newer, std::move(folder), revision, {}};
   }
 };
 

@@ -88,7 +88,7 @@ TEST(Bootstrap, AnEmptyNodeMakesNoSecondClusterBesideOneWithData) {
   c.state.had_cluster = true;
   EXPECT_FALSE(find_txn(c.decide(), TxnKind::claim_initialize));
   c.state = c.decide().state;
-  c.now.boot += 11s;
+  c.later(11s);
   EXPECT_TRUE(find_txn(c.decide(), TxnKind::claim_initialize));
 }
 
@@ -98,7 +98,7 @@ TEST(Bootstrap, AnInitializeKeyThatNobodyHoldsIsRemoved) {
   auto decision = c.decide();
   EXPECT_FALSE(find_txn(decision, TxnKind::cancel_initialize));
   c.state = decision.state;
-  c.now.boot += 31s;
+  c.later(31s);
   EXPECT_TRUE(find_txn(c.decide(), TxnKind::cancel_initialize));
 }
 

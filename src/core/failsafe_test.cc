@@ -89,7 +89,7 @@ TEST(Failsafe, AVanishedMemberIsAskedUntilTheKeyIsRidOfIt) {
   auto decision = c.decide();
   EXPECT_FALSE(find_txn(decision, TxnKind::failsafe)) << "it may be back soon";
   c.state = decision.state;
-  c.now.boot += 61s;
+  c.later(61s);
   c.seen.lease.held_until = c.seen.guard.deadline = c.now.boot + 3s;
   decision = c.decide();
   const auto* txn = find_txn(decision, TxnKind::failsafe);

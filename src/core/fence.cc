@@ -44,6 +44,9 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
     return;
   }
   switch (end.kind) {
+    case TxnKind::reserve:
+      if (end.succeeded) state.reserved_timeline = state.asked_timeline;
+      break;
     case TxnKind::acquire:
       if (end.succeeded) state.reserved_timeline = state.asked_timeline;
       [[fallthrough]];

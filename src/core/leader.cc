@@ -95,12 +95,22 @@ lease::Duration promotion_limit(const Turn& turn) {
   return std::max<lease::Duration>(turn.settings().primary_start_timeout, seconds(10));
 }
 
+// True while no number is reserved: the lock was taken by an earlier agent of this node, or in a
+// transaction whose answer was lost.
+bool rule_timeline_first(Turn& turn) {
+  if (turn.state.reserved_timeline != 0) return false;
+  if (!turn.fresh() || !turn.may_transact(TxnKind::reserve)) return true;
+  Txn txn;
+  txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision)};
+  reserve_timeline(turn, txn);
+  turn.transact(TxnKind::reserve, std::move(txn));
+  return true;
+}
+
 void promote(Turn& turn) {
-  if (rule_sync_key_first(turn)) return;
+  if (rule_sync_key_first(turn) || rule_timeline_first(turn)) return;
   turn.say("promoted self to leader by acquiring session lock");
-  auto newest = turn.state.reserved_timeline;
-  turn.act(Promote{*turn.state.lock, promotion_limit(turn),
-                   newest > 0 ? newest - 1 : newest_timeline(turn)});
+  turn.act(Promote{*turn.state.lock, promotion_limit(turn), turn.state.reserved_timeline - 1});
 }
 
 // The history key repeats the server's own history file, with the reason and the leader added to
@@ -206,11 +216,15 @@ void rule_lease(Turn& turn) {
   bool gone = lease.lease == 0 || lease.state == lease::Renewal::State::lease_lost;
   lease::Duration ttl =
       turn.cluster().config ? lease::Duration(turn.settings().ttl) : turn.self.bootstrap_ttl;
+  if (state.asking && lease.lease != 0 && lease.lease != state.asking->before) {
+    state.asked_ttl = state.asking->ttl;
+  }
+  state.asking.reset();
   if (state.asked_ttl.count() == 0 && !gone) state.asked_ttl = lease.ttl;  // taken over
   bool other_ttl = !gone && turn.fresh() && ttl != state.asked_ttl;
   if (gone ? state.lock && !on_promises(turn) : !other_ttl) return;
   if (other_ttl) turn.say(fmt::format("ttl is {} s now: taking a new lease", ttl / seconds(1)));
-  state.asked_ttl = ttl;
+  state.asking = {lease.lease, ttl};
   turn.act(GrantLease{ttl});
 }
 

@@ -7,17 +7,31 @@ namespace {
 
 TEST(Leader, PromotesToTheTimelineThatItReservedWithTheLock) {
   auto c = Case().leads().running_standby();
-  c.seen.dcs.cluster.history = {{1, Lsn{500}, "", "", ""}};
-  auto newest = [&] {
-    auto decision = c.decide();
-    const auto* promote = find<Promote>(decision);
-    return promote ? promote->newest : 0;
-  };
-  EXPECT_EQ(newest(), 2u) << "taken by somebody whose answer got lost";
+  c.seen.dcs.cluster.reserved_timeline = c.state.reserved_timeline = 4;
+  auto decision = c.decide();
+  ASSERT_TRUE(find<Promote>(decision));
+  EXPECT_EQ(find<Promote>(decision)->newest, 3u);
+}
+
+// The lock was taken by the agent before, or in a transaction whose answer was lost.
+TEST(Leader, ReservesATimelineBeforeItPromotes) {
+  auto c = Case().leads().running_standby();
+  c.state.reserved_timeline = 0;
   c.seen.dcs.cluster.reserved_timeline = 4;
-  EXPECT_EQ(newest(), 4u);
-  c.state.reserved_timeline = 4;
-  EXPECT_EQ(newest(), 3u);
+  c.seen.dcs.cluster.reserved_revision = 88;
+  auto decision = c.decide();
+  EXPECT_FALSE(find<Promote>(decision));
+  const auto* txn = find_txn(decision, TxnKind::reserve);
+  ASSERT_TRUE(txn);
+  EXPECT_EQ(txn->compares,
+            (std::vector<Compare>{Compare::unchanged("leader", kEpoch.mod_revision),
+                                  Compare::unchanged("timeline", 88)}));
+  EXPECT_EQ(txn->operations, std::vector<Operation>{Operation::put("timeline", "5")});
+  c.state = decision.state;
+  c.seen.txn_ends = {{TxnKind::reserve, true, false, true, 150, kLease}};
+  decision = c.decide();
+  ASSERT_TRUE(find<Promote>(decision));
+  EXPECT_EQ(find<Promote>(decision)->newest, 4u);
 }
 
 TEST(Leader, ArmsBeforeAnythingElse) {
@@ -130,14 +144,14 @@ TEST(Leader, AnIdleLeaderWritesNothingTwice) {
 }
 
 // A node that was away while timeline 2 came and went must not make another timeline 2.
-TEST(Leader, PromotesToATimelineThatNobodyHasYet) {
+TEST(Leader, ReservesATimelineThatNobodyHasYet) {
   auto c = Case().running_standby();
+  c.state.reserved_timeline = 0;
   c.seen.dcs.cluster.history = {{1, Lsn{900}, "", "", ""}};
-  auto decision = c.decide();
-  ASSERT_TRUE(find<Promote>(decision));
-  EXPECT_EQ(find<Promote>(decision)->newest, 2U);
+  auto reserved = [&] { return find_txn(c.decide(), TxnKind::reserve)->operations[0].value; };
+  EXPECT_EQ(reserved(), "3");
   c.seen.dcs.cluster.members[1].timeline = 4;
-  EXPECT_EQ(find<Promote>(c.decide())->newest, 4U);
+  EXPECT_EQ(reserved(), "5");
 }
 
 TEST(Leader, TheHistoryNamesTheTimelinesThatWerePassedOver) {
@@ -184,6 +198,7 @@ TEST(Leader, AnotherTtlMovesTheLockToANewLease) {
   ASSERT_TRUE(find<GrantLease>(decision));
   EXPECT_EQ(find<GrantLease>(decision)->ttl, 9s);
   c.state = decision.state;
+  EXPECT_TRUE(find<GrantLease>(c.decide())) << "a grant that failed is asked for again";
   c.seen.lease = {lease::Renewal::State::alive, 55, 9s, {}, {}};
   decision = c.decide();
   EXPECT_FALSE(find<GrantLease>(decision));

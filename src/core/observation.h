@@ -105,6 +105,7 @@ enum class TxnKind {
   retake,
   failsafe,
   sync,
+  reserve,
 };
 
 struct TxnEnd {

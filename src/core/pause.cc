@@ -20,8 +20,11 @@ bool announced(const Turn& turn) {
 
 void announce(Turn& turn) {
   Txn txn;
-  // Void when the pause has ended meanwhile.
-  txn.compares = {Compare::unchanged("config", turn.cluster().config_revision)};
+  // Void when the pause has ended meanwhile, or somebody has taken the lock.
+  const auto& leader = turn.cluster().leader;
+  txn.compares = {
+      Compare::unchanged("config", turn.cluster().config_revision),
+      leader ? Compare::unchanged("leader", leader->mod_revision) : Compare::absent("leader")};
   txn.operations = {Operation::put(announcement(turn), iso_time(turn.now.wall))};
   turn.transact(TxnKind::unfenced, std::move(txn));
 }
@@ -35,6 +38,17 @@ void fence_off(Turn& turn) {
   turn.act(SwitchFence{false});
 }
 
+bool is_of_an_old_timeline(const Turn& turn) {
+  const auto& history = turn.cluster().history;
+  return !history.empty() && turn.seen.server.timeline < history.back().timeline + 1;
+}
+
+void demote(Turn& turn, const std::string& why) {
+  turn.say(Reason::Level::warning, "the pause is over and " + why + ": demoting self");
+  turn.act(Fence{"a primary without the lock, after a pause"});
+  turn.act(SwitchFence{true});
+}
+
 // The pause is over while this node's server is a primary: first its deadline, then the fence.
 void arm_again(Turn& turn) {
   auto& state = turn.state;
@@ -42,11 +56,12 @@ void arm_again(Turn& turn) {
   if (guard.phase == ServerPhase::killing) return;
   if (!state.lock) {
     const auto& leader = turn.cluster().leader;
-    if (!turn.fresh() || !leader || leader->name == turn.self.name) return take_lock_anew(turn);
-    turn.say(Reason::Level::warning,
-             fmt::format("the pause is over and {} has the lock: demoting self", leader->name));
-    turn.act(Fence{"a primary without the lock, after a pause"});
-    return turn.act(SwitchFence{true});
+    bool free = !leader || leader->name == turn.self.name;
+    if (turn.fresh() && free && is_of_an_old_timeline(turn)) {
+      return demote(turn, "the cluster has a newer timeline");
+    }
+    if (!turn.fresh() || free) return take_lock_anew(turn);
+    return demote(turn, leader->name + " has the lock");
   }
   keep_key_on_lease(turn);
   if (!turn.proven() && !on_promises(turn)) {
@@ -99,10 +114,10 @@ void take_lock_anew(Turn& turn) {
     return turn.say(names + " may be a primary as well: not taking the lock");
   }
   if (rule_leader_key_is_mine(turn) || turn.cluster().leader) return;
-  auto newest = turn.cluster().history.empty() ? 0 : turn.cluster().history.back().timeline + 1;
-  if (turn.seen.server.timeline < newest) {
+  if (is_of_an_old_timeline(turn)) {
     return turn.say(fmt::format("this primary's timeline {} is behind the cluster's {}",
-                                turn.seen.server.timeline, newest));
+                                turn.seen.server.timeline,
+                                turn.cluster().history.back().timeline + 1));
   }
   auto safe_at = turn.state.takeover.safe_at();
   bool own = turn.seen.remembered == turn.state.takeover.key();

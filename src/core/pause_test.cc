@@ -30,7 +30,9 @@ TEST(Pause, TheFenceIsAnnouncedBeforeItIsOff) {
   EXPECT_FALSE(find<SwitchFence>(decision));
   const auto* txn = find_txn(decision, TxnKind::unfenced);
   ASSERT_TRUE(txn);
-  EXPECT_EQ(txn->compares, std::vector<Compare>{Compare::unchanged("config", 5)});
+  EXPECT_EQ(txn->compares,
+            (std::vector<Compare>{Compare::unchanged("config", 5),
+                                  Compare::unchanged("leader", kEpoch.mod_revision)}));
   EXPECT_EQ(txn->operations[0].key, "unfenced/pg1");
   c.seen.dcs.cluster.unfenced["pg1"] = 160;
   decision = c.decide();
@@ -122,7 +124,7 @@ TEST(Pause, ALockThatNobodyHoldsGoesToTheRunningPrimary) {
   auto decision = c.decide();
   const auto* txn = find_txn(decision, TxnKind::acquire);
   ASSERT_TRUE(txn) << "its own last epoch needs no waiting";
-  EXPECT_EQ(txn->compares.back().key, "failsafe") << "a primary makes no timeline";
+  EXPECT_EQ(txn->compares.back().key, "unfenced/") << "a primary makes no timeline";
   c.seen.remembered = lease::Epoch{3, 4};
   EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire));
   c.seen.remembered = kEpoch;
@@ -181,6 +183,15 @@ TEST(Resume, APrimaryWithoutTheLockThatAnotherHasIsFenced) {
   auto c = unfenced(Case().no_lock());
   c.seen.dcs.cluster.config->pause = false;
   c.seen.dcs.cluster.leader = LeaderKey{"pg2", 12, 190};
+  EXPECT_TRUE(find<Fence>(c.decide()));
+}
+
+TEST(Resume, APrimaryOnAnOldTimelineIsFencedEvenIfNobodyLeads) {
+  auto c = unfenced(Case().no_lock());
+  c.seen.dcs.cluster.config->pause = false;
+  c.seen.dcs.cluster.leader.reset();
+  EXPECT_FALSE(find<Fence>(c.decide()));
+  c.seen.dcs.cluster.history = {{1, Lsn{900}, "", "", ""}};
   EXPECT_TRUE(find<Fence>(c.decide()));
 }
 

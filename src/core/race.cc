@@ -12,6 +12,14 @@ const FailoverRequest* preference(const Turn& turn) {
   return names ? &*failover : nullptr;
 }
 
+// The newest that anybody has made or reserved.
+Timeline newest_timeline(const Turn& turn) {
+  const auto& cluster = turn.cluster();
+  Timeline newest = cluster.history.empty() ? 1 : cluster.history.back().timeline + 1;
+  for (const auto& member : cluster.members) newest = std::max(newest, member.timeline);
+  return std::max(newest, cluster.reserved_timeline);
+}
+
 }  // namespace
 
 bool is_ahead(const PeerFigure& peer, const LocalServer& server) {
@@ -31,14 +39,6 @@ bool starts_as_primary(const Turn& turn) {
   return server.control && server.control->was_primary() && !server.standby_signal;
 }
 
-// The newest that anybody has made or reserved.
-Timeline newest_timeline(const Turn& turn) {
-  const auto& cluster = turn.cluster();
-  Timeline newest = cluster.history.empty() ? 1 : cluster.history.back().timeline + 1;
-  for (const auto& member : cluster.members) newest = std::max(newest, member.timeline);
-  return std::max(newest, cluster.reserved_timeline);
-}
-
 // Two nodes that each made the same timeline could stream from each other, and never notice. A
 // leader may have made one of which nobody has heard, or make it when its host resumes, before its
 // guardian comes to kill it. So its number stands in etcd from the moment it gets the lock.
@@ -56,10 +56,12 @@ void acquire(Turn& turn) {
   if (turn.seen.lease.lease == 0 || !turn.may_transact(TxnKind::acquire)) return;
   const auto& leader = turn.cluster().leader;  // there: its lease is over, etcd has not noticed yet
   Txn txn;
-  // Who is in the list has been asked by a leader that lives on promises; so it may not change.
+  // Who is in the list has been asked by a leader that lives on promises; so it may not change. Nor
+  // may a primary have switched its fence off since.
   txn.compares = {
       leader ? Compare::unchanged("leader", leader->mod_revision) : Compare::absent("leader"),
-      Compare::unchanged("failsafe", turn.cluster().failsafe_revision)};
+      Compare::unchanged("failsafe", turn.cluster().failsafe_revision),
+      Compare::none_newer("unfenced/", turn.cluster().revision)};
   txn.operations = {Operation::put("leader", turn.self.name, turn.seen.lease.lease),
                     Operation::remove("release")};
   // Only an operator's word passes over a node that may be a primary with its fence off.

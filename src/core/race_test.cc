@@ -48,6 +48,7 @@ TEST(Race, AsksTheOthersThenTakesTheLock) {
   ASSERT_TRUE(txn);
   EXPECT_EQ(txn->compares,
             (std::vector<Compare>{Compare::absent("leader"), Compare::unchanged("failsafe", 6),
+                                  Compare::none_newer("unfenced/", c.seen.dcs.cluster.revision),
                                   Compare::unchanged("timeline", 0)}));
   EXPECT_EQ(txn->operations[0], Operation::put("leader", "pg1", kLease));
 }
@@ -181,7 +182,7 @@ TEST(Race, WalThatTheReleaseNamesIsWaitedForButNotForEver) {
   EXPECT_FALSE(find<AskPeers>(decision));
   EXPECT_TRUE(decision.leaderless_revision) << "the others must learn how far it is";
   EXPECT_LE(decision.next_wake, at(110s));
-  c.now.boot += c.seen.dcs.cluster.settings().primary_start_timeout;
+  c.later(c.seen.dcs.cluster.settings().primary_start_timeout);
   EXPECT_TRUE(find<AskPeers>(c.decide()));
 }
 

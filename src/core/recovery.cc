@@ -126,6 +126,9 @@ void clone_from(Turn& turn, const UpstreamMember& leader, const std::string& why
     turn.say("waiting for leader to bootstrap");
     return;
   }
+  if (turn.seen.server.data == DataDirectory::valid && is_in_sync(turn)) {
+    return turn.say("not giving my copy up yet: the leader still counts on it for commits");
+  }
   if (!why.empty()) turn.say(Reason::Level::warning, why + "; cloning anew");
   auto source = source_for_cloning(turn, leader);
   turn.say(fmt::format("trying to bootstrap from {} '{}'",

@@ -104,13 +104,13 @@ TEST(Recovery, StandbysThatEndSoonAfterTheyAnsweredCount) {
     c.running_standby();
     c.seen.server.complaint.clear();
     c.state = c.decide().state;
-    c.now.boot += 5s;
+    c.later(5s);
     c.stopped("shut down in recovery");
     c.seen.server.complaint = "PANIC:  WAL contains references to invalid pages";
     auto decision = c.decide();
     EXPECT_EQ(find<Clone>(decision) != nullptr, life == 2) << life;
     c.state = decision.state;
-    c.now.boot += 1s;
+    c.later(1s);
   }
 }
 
@@ -193,7 +193,7 @@ TEST(Recovery, AnUnreadableControlFileIsWaitedForAndThenCloned) {
   EXPECT_TRUE(decision.measure_now);
   EXPECT_FALSE(find<Clone>(decision));
   c.state = decision.state;
-  c.now.boot += 11s;
+  c.later(11s);
   EXPECT_TRUE(find<Clone>(c.decide()));
 }
 

@@ -128,6 +128,16 @@ TEST(Reinitialize, AReplicaIsStoppedAndClonedAnew) {
   EXPECT_FALSE(decision.state.reinitialize);
 }
 
+TEST(Reinitialize, ACopyThatCommitsRestOnIsKept) {
+  auto c = Case().follows().stopped("shut down in recovery");
+  c.seen.dcs.cluster.config->synchronous_mode = SynchronousMode::on;
+  c.seen.dcs.cluster.sync = SyncState{"pg2", {"pg1"}, 0};
+  c.state.reinitialize = true;
+  EXPECT_FALSE(find<Clone>(c.decide()));
+  c.seen.dcs.cluster.sync = SyncState{"pg2", {"pg3"}, 0};
+  EXPECT_TRUE(find<Clone>(c.decide()));
+}
+
 TEST(Reinitialize, NeverALeader) {
   EXPECT_EQ(reply_to(Case(), request(Kind::reinitialize)),
             "503 I am the leader, can not reinitialize");

@@ -65,6 +65,11 @@ struct SeenFailover {
   lease::Instant at;
 };
 
+struct AskedLease {
+  std::int64_t before = 0;  // the lease that it replaces
+  lease::Duration ttl{};
+};
+
 // A restart by hand.
 struct Restart {
   Request request;       // id 0: it was scheduled, nobody waits
@@ -76,12 +81,13 @@ struct State {
   bool begun = false;                // the first decision was made
   std::optional<lease::Epoch> lock;  // the leader key as this node holds it
   lease::Takeover takeover;
-  Timeline asked_timeline = 0;     // reserved by the acquire that was sent last; 0: none
-  Timeline reserved_timeline = 0;  // by the one that brought the lock
+  Timeline asked_timeline = 0;     // in the transaction that was sent last; 0: none
+  Timeline reserved_timeline = 0;  // in one that happened, for the promotion to come
   MemberName other_leader;         // the last one that was not this node
   std::optional<lease::Instant> other_leader_served_since;  // under its present key
   std::optional<lease::Instant> refused_at;  // when the guardian last refused to arm the lock
   lease::Duration asked_ttl{};               // that the present lease was asked for with
+  std::optional<AskedLease> asking;          // another was asked for
   std::int64_t read_revision = 0;            // of the newest read
   std::int64_t written_revision = 0;         // of our last write; older reads are stale
   bool bootstrapping = false;                // we hold the initialize key and make a new cluster
@@ -145,8 +151,8 @@ struct State {
 
   Failsafe failsafe;
   Sync sync;
-  lease::Instant began_at;      // the first decision
-  lease::Instant unsure_until;  // a transaction without an answer may still take the lock
+  lease::Instant began_at;       // the first decision
+  lease::Instant unsure_until;   // a transaction without an answer may still take the lock
   bool unfenced_unsure = false;  // one may still take the announcement of a fence back
 };
 

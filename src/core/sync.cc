@@ -215,6 +215,11 @@ bool is_not_in_sync(const Turn& turn, const MemberName& name) {
   return key->leader != name && !key->standbys.count(name);
 }
 
+bool is_in_sync(const Turn& turn) {
+  const auto& key = turn.cluster().sync;
+  return is_on(turn) && key && key->standbys.contains(turn.self.name);
+}
+
 bool rule_not_in_sync(Turn& turn) {
   if (!is_not_in_sync(turn, turn.self.name) || MUTANT(promoted_outside_sync)) return false;
   turn.say(

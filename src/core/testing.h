@@ -70,11 +70,18 @@ struct Case {
   Case& leads() {
     seen.dcs.cluster.leader = LeaderKey{"pg1", kLease, kEpoch.mod_revision};
     state.lock = kEpoch;
+    state.reserved_timeline = 2;
     seen.lease.epoch = kEpoch;
     seen.lease.held_until = at(103s);
     seen.guard = {ServerPhase::running, true, kEpoch, at(103s), 5s, {}};
     running_primary();
     return *this;
+  }
+
+  // Time goes by, and etcd is read.
+  void later(lease::Duration time) {
+    now.boot += time;
+    seen.dcs.read_at = now.boot - 10ms;
   }
 
   Case& follows(const MemberName& leader = "pg2") {

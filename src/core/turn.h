@@ -14,6 +14,8 @@ namespace pgsteady::core {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+constexpr auto kOldRead = seconds(5);  // beyond loop_wait; reads are made more often than that
+
 struct Turn;
 lease::Instant bound_until(const Turn& turn);  // failsafe.cc
 
@@ -80,11 +82,13 @@ struct Turn {
            *lease.held_until > now.boot;
   }
   bool armed() const { return state.lock && seen.guard.armed == *state.lock; }
-  // etcd answered, and the answer includes our own last write.
+  // etcd answered, not long ago (a host may have stood still since), and the answer includes our
+  // own last write.
   bool fresh() const {
     bool stale = cluster().revision < state.written_revision && !MUTANT(old_reads_believed) &&
                  !MUTANT(old_reads_uncompared);
-    return seen.dcs.reachable && seen.dcs.read_at && !stale;
+    return seen.dcs.reachable && seen.dcs.read_at && !stale &&
+           now.boot - *seen.dcs.read_at < settings().loop_wait + kOldRead;
   }
   // The note of the last leader, if it has shut down; one of an earlier leader is none.
   const ReleaseNote* release() const {
@@ -199,6 +203,7 @@ bool rule_sync_key_first(Turn& turn);
 void recall_sync(Turn& turn);
 void forget_sync(Turn& turn);
 bool is_not_in_sync(const Turn& turn, const MemberName& name);  // so it may not take over
+bool is_in_sync(const Turn& turn);  // commits may rest on this standby's copy
 bool rule_not_in_sync(Turn& turn);
 bool has_votes(Turn& turn, const PeerRound& round);
 
@@ -214,7 +219,7 @@ bool is_ahead(const PeerFigure& peer, const LocalServer& server);
 bool is_named(const Turn& turn);
 void acquire(Turn& turn);
 bool starts_as_primary(const Turn& turn);
-Timeline newest_timeline(const Turn& turn);
+void reserve_timeline(Turn& turn, Txn& txn);  // the one that a promotion is to make
 bool rule_leader_key_is_mine(Turn& turn);
 bool rule_no_leader(Turn& turn);
 void rule_stale_leader(Turn& turn);

@@ -48,6 +48,11 @@ TEST(Etcd, CommitsWhenAllComparesHoldAndOnlyThen) {
   EXPECT_TRUE(tried(Compare::value_is("leader", "pg1")));
   EXPECT_FALSE(tried(Compare::value_is("leader", "pg2")));
   EXPECT_FALSE(tried(Compare::value_is("nobody", "pg1")));
+  EXPECT_TRUE(tried(Compare::none_newer("unfenced/", 1))) << "nothing there";
+  auto other = client.commit({{}, {Operation::put("unfenced/pg2", "x")}});
+  ASSERT_TRUE(other && other->succeeded);
+  EXPECT_FALSE(tried(Compare::none_newer("unfenced/", other->revision - 1)));
+  EXPECT_TRUE(tried(Compare::none_newer("unfenced/", other->revision)));
 }
 
 TEST(Etcd, CarriesOutAllOperationsAtOneRevision) {

@@ -243,9 +243,10 @@ awaitable<Result<void>> Server::sync_slots(const std::vector<MemberName>& member
   co_return Result<void>();
 }
 
-awaitable<Result<void>> Server::Impl::open_elsewhere(Connection& connection,
-                                                     const Upstream& primary, Deadline deadline) {
-  const HostPort address = primary.address;
+awaitable<Result<void>> Server::Impl::open_elsewhere(Connection& connection, const Upstream& server,
+                                                     Credentials user, const char* database,
+                                                     Deadline deadline) {
+  const HostPort address = server.address;
   std::string number = address.host;
   if (!is_address(number)) {
     std::function<std::string()> work = [host = address.host] { return look_up(host); };
@@ -253,14 +254,14 @@ awaitable<Result<void>> Server::Impl::open_elsewhere(Connection& connection,
     number = found.value_or("");
   }
   if (number.empty()) co_return fail(ErrorKind::retry, "cannot find the host " + address.host);
-  const auto& user = rewind_credentials(settings);
   const auto text = conninfo({{"host", address.host},
                               {number.starts_with('/') ? "host" : "hostaddr", number},
                               {"port", std::to_string(address.port)},
                               {"user", user.username},
                               {"password", user.password},
                               {"passfile", settings.pgpass_path},
-                              {"dbname", "postgres"},
+                              {"dbname", database},
+                              {"replication", *database ? "" : "true"},
                               {"application_name", settings.name}});
   auto opened = co_await connection.open(text, deadline);
   co_return opened;
@@ -270,7 +271,8 @@ awaitable<Result<Timeline>> Server::control_timeline_of(const Upstream& primary,
                                                         std::chrono::milliseconds limit) {
   const auto deadline = after(limit);
   Connection connection(impl_->loop);
-  auto opened = co_await impl_->open_elsewhere(connection, primary, deadline);
+  auto opened = co_await impl_->open_elsewhere(connection, primary, rewind_credentials(settings()),
+                                               "postgres", deadline);
   if (!opened) co_return tl::unexpected<Error>(opened.error());
   auto answer = co_await connection.exec(
       "SELECT timeline_id, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_control_checkpoint()",
@@ -285,12 +287,28 @@ awaitable<Result<Timeline>> Server::control_timeline_of(const Upstream& primary,
   co_return static_cast<Timeline>(*timeline);
 }
 
+awaitable<Result<SystemId>> Server::system_id_of(const Upstream& source,
+                                                 std::chrono::milliseconds limit) {
+  const auto deadline = after(limit);
+  Connection connection(impl_->loop);
+  auto opened =
+      co_await impl_->open_elsewhere(connection, source, settings().replication, "", deadline);
+  if (!opened) co_return tl::unexpected<Error>(opened.error());
+  auto answer = co_await connection.exec("IDENTIFY_SYSTEM", deadline);
+  if (!answer) co_return tl::unexpected<Error>(answer.error());
+  const auto& row = answer->front();
+  const auto id = row.count() == 1 ? SystemId::parse(row.text(0, 0)) : std::nullopt;
+  if (!id) co_return fail(ErrorKind::retry, "no system identifier in the answer");
+  co_return *id;
+}
+
 // A segment is looked for under any timeline, as the one that it was written under is kept longest.
 awaitable<Result<bool>> Server::has_wal_after(const Upstream& primary, Lsn lsn,
                                               std::chrono::milliseconds limit) {
   const auto deadline = after(limit);
   Connection connection(impl_->loop);
-  auto opened = co_await impl_->open_elsewhere(connection, primary, deadline);
+  auto opened = co_await impl_->open_elsewhere(connection, primary, rewind_credentials(settings()),
+                                               "postgres", deadline);
   if (!opened) co_return tl::unexpected<Error>(opened.error());
   const Lsn next{lsn.value + 1};  // at a segment's end the function names the one before
   auto answer = co_await connection.exec(

@@ -37,8 +37,9 @@ class Server::Impl {
                                       Deadline deadline);
   std::set<std::string> known_slots() const;  // made by this node, from state_dir/slots
   Result<void> remember_slots(const std::set<std::string>& names) const;
-  awaitable<Result<void>> open_elsewhere(Connection& connection, const Upstream& primary,
-                                         Deadline deadline);
+  // Without a database: for replication commands.
+  awaitable<Result<void>> open_elsewhere(Connection& connection, const Upstream& server,
+                                         Credentials user, const char* database, Deadline deadline);
 
   // --- measuring (measure.cc) --------------------------------------------------------------------
   awaitable<void> measure_running(LocalServer& result, Deadline deadline);

@@ -112,6 +112,8 @@ class Server {
   // Asks it (as the same user) whether the segment that follows `lsn` is still there.
   awaitable<Result<bool>> has_wal_after(const Upstream& primary, Lsn lsn,
                                         std::chrono::milliseconds limit);
+  // Asks any server (as the replication user, as a base backup does) which cluster it is of.
+  awaitable<Result<SystemId>> system_id_of(const Upstream& source, std::chrono::milliseconds limit);
   // Whether the server can read its configuration; refused with what it says.
   awaitable<Result<void>> check_configuration();
 

@@ -64,6 +64,9 @@ class LiveServerTest : public ::testing::Test {
   void make_standby(LiveServer& node, LiveServer& of) {
     auto slots = run(of.loop, of.server.sync_slots({node.server.settings().name}, 20s));
     ASSERT_TRUE(slots) << slots.error().message;
+    auto system = run(node.loop, node.server.system_id_of(of.upstream(), 20s));
+    ASSERT_TRUE(system) << system.error().message;
+    EXPECT_EQ(*system, of.measure().system_id);
     node.do_command(node.server.basebackup_command(of.upstream()));
     ASSERT_TRUE(node.server.write_configuration(kCluster, true, of.upstream()));
     node.start();
