@@ -182,6 +182,7 @@ TEST(Race, WalThatTheReleaseNamesIsWaitedForButNotForEver) {
   EXPECT_FALSE(find<AskPeers>(decision));
   EXPECT_TRUE(decision.leaderless_revision) << "the others must learn how far it is";
   EXPECT_LE(decision.next_wake, at(110s));
+  c.state = decision.state;
   c.later(c.seen.dcs.cluster.settings().primary_start_timeout);
   EXPECT_TRUE(find<AskPeers>(c.decide()));
 }
