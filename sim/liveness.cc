@@ -12,6 +12,15 @@ void Liveness::fault(bool of_etcd_alone, int by) {
   if (!of_etcd_alone) leader_ = -1;
 }
 
+// And nobody who was removed.
+bool Liveness::names_everybody(const FailsafeMembers& list) {
+  for (Place each = 0; each < cluster_.nodes(); ++each) {
+    auto& host = cluster_.host(each);
+    if (host.belongs() != list.contains(host.name())) return false;
+  }
+  return true;
+}
+
 // Nothing fails, and the key names everybody.
 bool Liveness::in_order() {
   if (faults_ > 0 || etcd_faults_ > 0 || !cluster_.etcd.available()) return false;
@@ -20,7 +29,7 @@ bool Liveness::in_order() {
   const auto& settings = view->settings();
   bool leader_will_change = view->failover.has_value();  // when its time has come
   return settings.failsafe_mode && !settings.pause && !leader_will_change && view->failsafe &&
-         view->failsafe->size() == static_cast<std::size_t>(cluster_.nodes());
+         names_everybody(*view->failsafe);
 }
 
 // All of that has lasted long enough for the leader to know.

@@ -18,6 +18,7 @@ class Liveness {
 
  private:
   bool in_order();
+  bool names_everybody(const FailsafeMembers& list);
   void settle();
 
   Cluster& cluster_;

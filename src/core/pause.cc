@@ -57,7 +57,8 @@ void arm_again(Turn& turn) {
   if (!state.lock) {
     const auto& leader = turn.cluster().leader;
     bool free = !leader || leader->name == turn.self.name;
-    if (turn.fresh() && free && is_of_an_old_timeline(turn)) {
+    bool known = turn.seen.server.timeline != 0;
+    if (turn.fresh() && free && known && is_of_an_old_timeline(turn)) {
       return demote(turn, "the cluster has a newer timeline");
     }
     if (!turn.fresh() || free) return take_lock_anew(turn);

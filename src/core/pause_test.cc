@@ -193,6 +193,8 @@ TEST(Resume, APrimaryOnAnOldTimelineIsFencedEvenIfNobodyLeads) {
   EXPECT_FALSE(find<Fence>(c.decide()));
   c.seen.dcs.cluster.history = {{1, Lsn{900}, "", "", ""}};
   EXPECT_TRUE(find<Fence>(c.decide()));
+  c.seen.server.timeline = 0;
+  EXPECT_FALSE(changes_the_server(c.decide())) << "its timeline is not known";
 }
 
 TEST(Resume, NobodyTakesOverBesideAFenceThatMayBeOff) {
