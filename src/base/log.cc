@@ -1,13 +1,17 @@
 #include "base/log.h"
 
 #include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 #include <algorithm>
 #include <cctype>
-#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
+
+#include "base/background_writer.h"
 
 namespace pgsteady {
 namespace {
@@ -34,17 +38,40 @@ class LevelFlag : public spdlog::custom_flag_formatter {
   }
 };
 
+void set_shape(spdlog::logger& logger) {
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<LevelFlag>('*').set_pattern("%Y-%m-%d %H:%M:%S,%e %*: %v");
+  logger.set_formatter(std::move(formatter));
+}
+
+// Never destroyed: a thread may log while the process ends.
 spdlog::logger& logger() {
-  static auto instance = [] {
-    auto made = std::make_shared<spdlog::logger>("pgsteady",
-                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    auto formatter = std::make_unique<spdlog::pattern_formatter>();
-    formatter->add_flag<LevelFlag>('*').set_pattern("%Y-%m-%d %H:%M:%S,%e %*: %v");
-    made->set_formatter(std::move(formatter));
+  static auto* instance = [] {
+    auto* made = new spdlog::logger("pgsteady", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    set_shape(*made);
     made->flush_on(spdlog::level::debug);
     return made;
   }();
   return *instance;
+}
+
+class BackgroundSink : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit BackgroundSink(BackgroundWriter& writer) : writer_(writer) {}
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    writer_.put({line.data(), line.size()});
+  }
+  void flush_() override {}
+
+  BackgroundWriter& writer_;
+};
+
+void tell_of_dropped(unsigned lines) {
+  log_warning("{} lines of this log were dropped: stderr took nothing more", lines);
 }
 
 }  // namespace
@@ -63,6 +90,15 @@ bool set_log_level(std::string_view name) {
     return true;
   }
   return false;
+}
+
+BackgroundLog::BackgroundLog() : writer_(*new BackgroundWriter(STDERR_FILENO, tell_of_dropped)) {
+  logger().sinks() = {std::make_shared<BackgroundSink>(writer_)};
+  set_shape(logger());
+}
+
+BackgroundLog::~BackgroundLog() {
+  writer_.flush(std::chrono::milliseconds(500));
 }
 
 void log_line(LogLevel level, std::string_view message) {

@@ -8,12 +8,29 @@
 
 namespace pgsteady {
 
+class BackgroundWriter;
+
 enum class LogLevel { debug, info, warning, error, critical };
 
 void set_log_level(LogLevel level);
 // "DEBUG".."CRITICAL" in any case; false when the name is none of them.
 bool set_log_level(std::string_view name);
 void log_line(LogLevel level, std::string_view message);
+
+// While one lives, nobody who logs waits for stderr, whose reader may be stuck and whose disk may
+// hang: a thread of its own writes. What finds no room within 64 KiB is dropped, and said to be.
+// The end gives that thread 500 ms; an abort gives it none. One in a process, made before other
+// threads log.
+class BackgroundLog {
+ public:
+  BackgroundLog();
+  ~BackgroundLog();
+  BackgroundLog(const BackgroundLog&) = delete;
+  BackgroundLog& operator=(const BackgroundLog&) = delete;
+
+ private:
+  BackgroundWriter& writer_;
+};
 
 template <typename... Args>
 void log_debug(fmt::format_string<Args...> format, Args&&... args) {

@@ -44,6 +44,7 @@ int agent(const std::string& config_path) {
   auto config = config::load(config_path, process_environment());
   if (!config) return complain(config.error());
   set_log_level(config->log_level);
+  BackgroundLog never_waits;
   agent::StatusBoard board;
   introduce(*config, board);
   http::ServerOptions options;
