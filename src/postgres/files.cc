@@ -90,6 +90,12 @@ Result<void> write_file(const std::string& path, const std::string& content, mod
   return sync_directory(parent_of(path));
 }
 
+Result<void> create_file(const std::string& path, mode_t mode) {
+  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, mode));
+  if (file.get() < 0) return system_error("create", path);
+  return {};
+}
+
 Result<bool> write_if_changed(const std::string& path, const std::string& content, mode_t mode) {
   const auto old = read_file(path);
   if (old && *old == content) return false;

@@ -13,7 +13,9 @@ namespace pgsteady::pg {
 Result<std::string> read_file(const std::string& path);
 // Writes beside the file, fsyncs, renames over it, fsyncs the directory.
 Result<void> write_file(const std::string& path, const std::string& content, mode_t mode);
-// The same, unless that is its content already. Gives whether it wrote.
+// An empty file, if there is none; nothing waits for the disk.
+Result<void> create_file(const std::string& path, mode_t mode);
+// Like write_file(), unless that is its content already. Gives whether it wrote.
 Result<bool> write_if_changed(const std::string& path, const std::string& content, mode_t mode);
 // Gives whether there was something to remove.
 Result<bool> remove_file(const std::string& path);

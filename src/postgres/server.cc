@@ -297,8 +297,9 @@ Result<void> Server::release_timelines() const {
   return {};
 }
 
+// PostgreSQL only looks whether it is there; a failover need not wait for an fsync.
 Result<void> Server::write_promote_file() const {
-  return write_file(impl_->in_data("promote"), "", 0600);
+  return create_file(impl_->in_data("promote"), 0600);
 }
 
 }  // namespace pgsteady::pg

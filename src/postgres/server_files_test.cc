@@ -85,6 +85,16 @@ TEST_F(ServerFiles, SignalsSayWhatTheServerIs) {
   EXPECT_FALSE(std::filesystem::exists(data + "/standby.signal"));
 }
 
+// Each replacement of a file costs two fsyncs.
+TEST_F(ServerFiles, ThePromoteFileIsMadeOnce) {
+  ASSERT_TRUE(server.write_promote_file());
+  EXPECT_EQ(content("promote"), "");
+  EXPECT_EQ(mode_of(data + "/promote"), 0600u);
+  std::filesystem::create_hard_link(data + "/promote", data + "/the same");
+  ASSERT_TRUE(server.write_promote_file());
+  EXPECT_TRUE(std::filesystem::equivalent(data + "/promote", data + "/the same"));
+}
+
 TEST_F(ServerFiles, PasswordsStandInPrivateFilesOnly) {
   ASSERT_TRUE(server.write_configuration({}, true, upstream));
   const auto& path = server.settings().pgpass_path;
