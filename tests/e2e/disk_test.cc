@@ -74,6 +74,28 @@ TEST_F(Disks, AHungDiskCostsTheLock) {
   expect_no_split();
 }
 
+// The log is a file, and everything that writes it would wait for ever.
+TEST_F(Disks, AHungDiskBeneathTheLogHoldsNobodyUp) {
+  if (auto why = FreezableDisk::missing(); !why.empty()) GTEST_SKIP() << why;
+  hanging_ = std::make_unique<FreezableDisk>(first().dir / "logs", 40);
+  std::filesystem::create_symlink(hanging_->path() / "node.log", first().log());
+  begin();
+  const pid_t server = first().postmaster();
+  hanging_->freeze();
+  let_pass(Millis(12000));
+  expect_undisturbed(first(), server);
+  // And the guardian, whose first word is that the agent is silent, still fences.
+  kill_pids({first().agent()}, SIGSTOP);
+  EXPECT_TRUE(eventually(kLong, [&] { return second_leads(); }));
+  EXPECT_TRUE(writer().wait_acks(50, kLong));
+  EXPECT_TRUE(watcher_->splits().empty());
+  hanging_->thaw();
+  expect_recovered();
+  EXPECT_EQ(first().role(), "standby");
+  EXPECT_TRUE(log_says(first(), "the server is killed"));
+  expect_no_split();
+}
+
 TEST_F(Disks, ATransactionThatIsLeftOpenIsNoHungDisk) {
   begin();
   writer().stop();
