@@ -112,6 +112,10 @@ void Agent::wake() {
 void Agent::turn() {
   turn_due_ = false;
   if (!guard_known_ || finished_) return;
+  if (reload_due_ && !reload_waits()) {
+    finished_ = true;
+    return host_.agent_finishes();
+  }
   core::Time now{host_.now(), wall_now()};
   seen_.promise = promiser_.promise();
   const auto* change = mutation();

@@ -82,6 +82,7 @@ class Agent {
   bool act(const core::AskPromises& a);
   bool act(const core::SwitchFence& a);
   bool act(const core::Reload&);
+  bool reload_waits() const;
   bool act(const core::Reply& a);
   bool act(const core::RunInitdb& a);
   bool act(const core::Clone& a);
@@ -165,6 +166,7 @@ class Agent {
   bool job_harmless_ = false;
   bool rewound_ = false;
   bool cancelled_ = false;
+  bool reload_due_ = false;
   std::uint64_t job_ = 0;
   std::int64_t next_program_ = 1;
   std::int64_t program_ = 0;  // that the present job waits for

@@ -36,10 +36,17 @@ bool Agent::has_unanswered(Duration age) const {
 // The agent ends without a word to the guardian, which starts another beside the living server.
 bool Agent::act(const core::Reload&) {
   host_.after(milliseconds(100), host_.agent_actor(), [this] {
-    finished_ = true;
-    host_.agent_finishes();
+    reload_due_ = true;
+    if (reload_waits()) world_.trace(host_.name(), "puts a reload off until a job has ended");
+    wake();
   });
   return true;
+}
+
+// The guardian ends a program with its agent.
+bool Agent::reload_waits() const {
+  using Kind = core::JobKind;
+  return seen_.job == Kind::initdb || seen_.job == Kind::clone || seen_.job == Kind::rewind;
 }
 
 }  // namespace pgsteady::sim

@@ -23,6 +23,19 @@ bool accepted(const Result<void>& result, const char* what) {
   return result.has_value();
 }
 
+// Jobs whose program ends with the agent; nullptr for others, which the next agent finds done.
+const char* name_of_program(std::optional<core::JobKind> job) {
+  if (job == core::JobKind::initdb) return "initdb";
+  if (job == core::JobKind::clone) return "clone";
+  return job == core::JobKind::rewind ? "rewind" : nullptr;
+}
+
+bool is_good(const std::string& config_path) {
+  auto fresh = config::load(config_path, process_environment());
+  if (!fresh) log_error("the configuration is not reloaded: {}", fresh.error().text());
+  return fresh.has_value();
+}
+
 // The lease that a transaction's operations hang on.
 std::int64_t lease_of(const Txn& txn) {
   for (const auto& operation : txn.operations) {
@@ -230,22 +243,33 @@ bool Loop::act(const core::CancelJob&) {
   return true;
 }
 
-// Whoever asked gets the answer first.
-awaitable<void> Loop::end_soon() {
-  co_await sleep(milliseconds(100));
-  exit_code_ = 0;
-}
-
 // An agent that ends without a word to the guardian is started again at once, beside a server that
 // does not notice, and reads its configuration.
 bool Loop::act(const core::Reload&) {
-  auto fresh = config::load(config_.path, process_environment());
-  if (!fresh) {
-    log_error("the configuration is not reloaded: {}", fresh.error().text());
-    return true;
+  if (is_good(config_.path)) spawn(end_soon());
+  return true;
+}
+
+// Whoever asked gets the answer first.
+awaitable<void> Loop::end_soon() {
+  co_await sleep(milliseconds(100));
+  reload_due_ = true;
+  if (reload_waits()) {
+    log_info("reload is put off until the {} has ended", name_of_program(seen_.job));
   }
+  wake();
+}
+
+bool Loop::reload_waits() const {
+  return name_of_program(seen_.job) != nullptr;
+}
+
+// The file may have changed while the reload waited.
+bool Loop::reload_now() {
+  reload_due_ = false;
+  if (!is_good(config_.path)) return false;
   log_info("reloading the configuration");
-  spawn(end_soon());
+  exit_code_ = 0;
   return true;
 }
 

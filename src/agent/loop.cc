@@ -161,6 +161,7 @@ void Loop::wake() {
 void Loop::turn() {
   turn_due_ = false;
   if (!guard_known_ || exit_code_) return;
+  if (reload_due_ && !reload_waits() && reload_now()) return;
   seen_.requests = requests_.take();
   core::Time now{boot_now(), std::chrono::system_clock::now()};
   seen_.promise = promises_.promise();

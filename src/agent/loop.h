@@ -109,6 +109,8 @@ class Loop {
   bool act(const core::CancelJob& a);
   bool act(const core::Reload& a);
   awaitable<void> end_soon();
+  bool reload_waits() const;
+  bool reload_now();
   bool act(const core::Reply& a);
   bool act(const core::Finish& a);
 
@@ -168,6 +170,7 @@ class Loop {
   lease::Epoch asked_epoch_;   // that the guardian was asked to arm last
   bool job_harmless_ = false;  // the present job has changed nothing yet
   bool program_refused_ = false;
+  bool reload_due_ = false;
   std::int64_t next_program_ = 1;
   std::map<std::int64_t, int> program_ends_;  // wait statuses that were reported
 

@@ -161,6 +161,42 @@ TEST_F(Maintenance, AReloadDisturbsNobody) {
   expect_no_split();
 }
 
+pid_t program_of(const Node& node, const std::string& name) {
+  for (pid_t child : children_of(node.guardian())) {
+    auto arguments = arguments_of(child);
+    if (!arguments.empty() && arguments[0].ends_with(name)) return child;
+  }
+  return 0;
+}
+
+TEST_F(Maintenance, AReloadDoesNotBreakAClone) {
+  run_cluster();
+  Node* replica = cluster().a_replica();
+  ASSERT_TRUE(replica);
+  const pid_t agent = replica->agent();
+  auto says = [&](const char* words) {
+    return tail(replica->log(), 400).find(words) != std::string::npos;
+  };
+  EXPECT_EQ(replica->rest("POST", "/reinitialize"), "200 reinitialize started");
+  pid_t clone = 0;
+  ASSERT_TRUE(eventually(
+      kLong, [&] { return (clone = program_of(*replica, "/pg_basebackup")) != 0; }, Millis(1)));
+  kill_pids({clone}, SIGSTOP);
+  EXPECT_EQ(replica->rest("POST", "/reload"), "202 reload scheduled");
+  EXPECT_TRUE(
+      eventually(kLong, [&] { return says("reload is put off until the clone has ended"); }));
+  let_pass(Millis(1000));
+  EXPECT_EQ(replica->agent(), agent);
+  EXPECT_EQ(program_of(*replica, "/pg_basebackup"), clone);
+  kill_pids({clone}, SIGCONT);
+  EXPECT_TRUE(
+      eventually(kLong, [&] { return replica->agent() != 0 && replica->agent() != agent; }));
+  expect_recovered();
+  EXPECT_EQ(replica->role(), "standby");
+  EXPECT_FALSE(says("is killed")) << "the guardian killed the clone";
+  expect_no_split();
+}
+
 TEST_F(Maintenance, TheCommandsAskTheCluster) {
   run_cluster();
   Node& old = leader();
