@@ -3,6 +3,7 @@
 // key.
 #include "core/sync.h"
 
+#include <fmt/ranges.h>
 #include <tuple>
 
 #include "core/turn.h"
@@ -60,6 +61,24 @@ struct Candidate {
   auto order() const { return std::tuple(chosen_before, priority, flushed); }
 };
 
+// Patroni before 4.0 knows no quorum: named in the key, it leads without asking for votes.
+bool knows_mode(const Turn& turn, const Member& member) {
+  auto major = parse_decimal(std::string_view(member.version).substr(0, member.version.find('.')));
+  return turn.settings().synchronous_mode != SynchronousMode::quorum || major.value_or(0) >= 4;
+}
+
+void say_too_old(Turn& turn) {
+  std::vector<MemberName> names;
+  for (const auto& member : turn.cluster().members) {
+    if (member.name != turn.self.name && !knows_mode(turn, member)) names.push_back(member.name);
+  }
+  if (names.empty()) return;
+  turn.say(Reason::Level::error,
+           fmt::format("not waiting for {}: their Patroni is older than 4.0 and knows no quorum\n"
+                       "hint: upgrade them, or set synchronous_mode: on",
+                       fmt::join(names, ", ")));
+}
+
 std::vector<Candidate> candidates(const Turn& turn) {
   std::vector<Candidate> found;
   Lsn furthest;
@@ -67,6 +86,7 @@ std::vector<Candidate> candidates(const Turn& turn) {
     const auto* member = turn.cluster().member(row.application_name);
     if (!member || row.state != "streaming" || !row.flush_lsn) continue;
     if (member->tags.nosync() || member->tags.nofailover()) continue;
+    if (!knows_mode(turn, *member)) continue;
     const auto& config = turn.state.sync.config;
     found.push_back({member->name, config && config->names.count(member->name) > 0,
                      member->tags.number("sync_priority", 1), *row.flush_lsn});
@@ -164,6 +184,7 @@ bool know_sync(Turn& turn) {
 void duty_sync(Turn& turn) {
   if (!turn.fresh() || turn.busy() || turn.state.bootstrapping) return;
   if (!is_on(turn)) return leave(turn);
+  say_too_old(turn);
   const auto& key = turn.cluster().sync;
   if (!key || key->leader != turn.self.name) return write_key(turn, {});
   auto& sync = turn.state.sync;

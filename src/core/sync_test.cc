@@ -203,6 +203,23 @@ TEST(Sync, QuorumNamesAllWhoMayVote) {
   EXPECT_EQ(txn->operations[0].value, R"({"leader":"pg1","quorum":1,"sync_standby":"pg2,pg3"})");
 }
 
+TEST(Sync, AQuorumIsOfThoseThatKnowWhatItIs) {
+  for (const char* version : {"3.0.2", "", "x", ".4"}) {
+    SyncCase c("quorum");
+    c.waits_for({});
+    c.seen.dcs.cluster.members[2].version = version;
+    auto decision = c.decide();
+    EXPECT_EQ(decision.state.sync.config, all_of({"pg2"})) << version;
+    EXPECT_TRUE(says(decision, "not waiting for pg3: their Patroni is older than 4.0")) << version;
+  }
+  SyncCase c;
+  c.waits_for({});
+  c.seen.dcs.cluster.members[1].version = c.seen.dcs.cluster.members[2].version = "3.0.2";
+  auto decision = c.decide();
+  EXPECT_EQ(decision.state.sync.config->names.size(), 1u);
+  EXPECT_FALSE(says(decision, "not waiting for"));
+}
+
 // pg3 may have been the one that flushed; pg2 alone is trusted when it has caught up.
 TEST(Sync, AQuorumSinksWhenAllWhoAreLeftHaveEverything) {
   SyncCase c("quorum");

@@ -26,6 +26,7 @@ inline Member member(const MemberName& name, std::string role, std::int64_t leas
   m.api_url = "http://10.0.0." + name.substr(2) + ":8008/patroni";
   m.state = "running";
   m.role = std::move(role);
+  m.version = "4.1.4";
   m.timeline = 1;
   m.lease = lease;
   return m;
