@@ -79,6 +79,7 @@ void start_standby(Turn& turn, const std::optional<UpstreamMember>& upstream) {
   turn.say("starting as a secondary");
   turn.state.starting = true;
   turn.state.upstream = upstream;
+  turn.state.slots_synced_at = {};  // other data than before has none of them
   turn.act(StartServer{false, upstream});
 }
 
@@ -137,12 +138,7 @@ void follow_running(Turn& turn, const UpstreamMember& leader) {
       upstream ? fmt::format("{}:{}", upstream->address.host, upstream->address.port) : "";
   if (point_at(turn, upstream, server.upstream != address)) return;
   if (rule_wal_missing(turn, leader)) return;
-  if (!turn.state.old_slots_dropped) {
-    turn.state.old_slots_dropped = true;
-    turn.state.synced_slots.clear();  // to be made anew when this node leads again
-    turn.state.slots_synced_at = {};
-    turn.act(SyncSlots{});
-  }
+  duty_slots(turn);
   turn.say(fmt::format("no action. I am ({}), a secondary, and following a leader ({})",
                        turn.self.name, leader.name));
 }
@@ -203,6 +199,7 @@ void follow_in_pause(Turn& turn) {
       point_at(turn, upstream_for_streaming(turn, *leader))) {
     return turn.say("PAUSE: no action");
   }
+  duty_slots(turn);
   turn.say(fmt::format("PAUSE: no action. I am ({}), a secondary, and following a leader ({})",
                        turn.self.name, leader->name));
 }

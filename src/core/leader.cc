@@ -5,7 +5,6 @@
 namespace pgsteady::core {
 namespace {
 
-constexpr auto kSlotKept = std::chrono::minutes(30);  // after its member was last seen
 constexpr int kStartAttempts = 3;
 
 // Nothing runs. The epoch is closed first, so that the release holds whatever happens to this
@@ -140,29 +139,6 @@ void duty_history(Turn& turn) {
   turn.transact(TxnKind::history, std::move(txn));
 }
 
-void duty_slots(Turn& turn) {
-  if (!turn.fresh() || !turn.settings().use_slots) return;
-  auto& state = turn.state;
-  for (const auto& member : turn.cluster().members) {
-    bool streams = member.tags.replicatefrom().empty() && !member.tags.nostream();
-    if (member.name != turn.self.name && streams) state.slot_members[member.name] = turn.now.boot;
-  }
-  std::erase_if(state.slot_members,
-                [&](const auto& entry) { return turn.now.boot - entry.second > kSlotKept; });
-  std::vector<MemberName> wanted;
-  for (const auto& [name, seen] : state.slot_members) wanted.push_back(name);
-  auto age = turn.now.boot - state.slots_synced_at;
-  const auto& slots = turn.seen.server.slots;
-  bool lost =
-      std::any_of(slots.begin(), slots.end(), [](const SlotRow& slot) { return slot.lost; });
-  bool again = age >= (lost ? seconds(5) : seconds(60));
-  bool failed = state.synced_slots.empty() && !wanted.empty() && age < seconds(1);
-  if (failed || (wanted == state.synced_slots && !again)) return;
-  state.synced_slots = wanted;
-  state.slots_synced_at = turn.now.boot;
-  turn.act(SyncSlots{wanted});
-}
-
 void duty_configuration(Turn& turn) {
   if (!turn.fresh() || turn.busy() || turn.state.bootstrapping) return;
   if (turn.state.applied_config == turn.cluster().config_revision || !know_sync(turn)) return;
@@ -181,7 +157,6 @@ void duty_checkpoint(Turn& turn) {
 void keep(Turn& turn) {
   turn.state.starting_since.reset();
   turn.state.upstream.reset();
-  turn.state.old_slots_dropped = false;
   duty_finish_bootstrap(turn);
   duty_checkpoint(turn);
   duty_history(turn);

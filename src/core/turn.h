@@ -234,7 +234,12 @@ bool rule_unreadable_control(Turn& turn, const UpstreamMember& leader);
 bool rule_reclone(Turn& turn, const UpstreamMember& leader);
 bool leader_serves(const Turn& turn);
 
+// slots.cc
+MemberName slot_keeper(const Turn& turn, const Tags& tags);
+void duty_slots(Turn& turn);
+
 // upstream.cc
+bool leads_back(const Turn& turn, const MemberName& member, const MemberName& from);
 std::optional<UpstreamMember> address_of(const Turn& turn, const MemberName& name);
 std::optional<UpstreamMember> upstream_of_leader(const Turn& turn);
 std::optional<UpstreamMember> upstream_for_streaming(Turn& turn, const UpstreamMember& leader);

@@ -15,18 +15,18 @@ bool feeds(const Turn& turn, const Member& member) {
          member.replication_state == "streaming" && leader && member.timeline == leader->timeline;
 }
 
-// Following the tags from there leads back to this node, or in a circle.
-bool leads_back(const Turn& turn, const MemberName& from) {
-  std::set<MemberName> met = {turn.self.name};
-  for (auto name = from; !name.empty();) {
+}  // namespace
+
+// Following the tags from there leads back to `member`, or in a circle. The leader ends the chain.
+bool leads_back(const Turn& turn, const MemberName& member, const MemberName& from) {
+  std::set<MemberName> met = {member};
+  for (auto name = from; !name.empty() && name != turn.cluster().leader->name;) {
     if (!met.insert(name).second) return true;
-    const auto* member = turn.cluster().member(name);
-    name = member ? member->tags.replicatefrom() : MemberName();
+    const auto* next = turn.cluster().member(name);
+    name = next ? next->tags.replicatefrom() : MemberName();
   }
   return false;
 }
-
-}  // namespace
 
 std::optional<UpstreamMember> address_of(const Turn& turn, const MemberName& name) {
   const auto* member = turn.cluster().member(name);
@@ -34,9 +34,7 @@ std::optional<UpstreamMember> address_of(const Turn& turn, const MemberName& nam
   auto address = host_port_of_url(member->conn_url);
   if (!address) return std::nullopt;
   if (address->port == 0) address->port = 5432;
-  // Only the leader keeps slots for members, and not for those that stream from elsewhere.
-  bool slot = turn.self.tags.replicatefrom().empty();
-  return UpstreamMember{member->name, *address, slot};
+  return UpstreamMember{member->name, *address, name == slot_keeper(turn, turn.self.tags)};
 }
 
 std::optional<UpstreamMember> upstream_of_leader(const Turn& turn) {
@@ -49,7 +47,7 @@ std::optional<UpstreamMember> upstream_of_leader(const Turn& turn) {
 std::optional<UpstreamMember> upstream_for_streaming(Turn& turn, const UpstreamMember& leader) {
   if (turn.self.tags.nostream()) return std::nullopt;
   const auto name = turn.self.tags.replicatefrom();
-  if (name.empty() || name == leader.name || leads_back(turn, name)) return leader;
+  if (name.empty() || name == leader.name || leads_back(turn, turn.self.name, name)) return leader;
   if (turn.state.cascade_failed_at &&
       turn.now.boot < *turn.state.cascade_failed_at + kCascadeAgain) {
     return leader;

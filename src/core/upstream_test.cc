@@ -10,6 +10,7 @@ Case tagged(boost::json::object tags) {
   auto c = Case().follows();
   c.self.tags.values = std::move(tags);
   c.seen.dcs.cluster.members[2].replication_state = "streaming";
+  c.seen.dcs.cluster.members[0].tags = c.self.tags;
   c.state.upstream->slot = c.self.tags.replicatefrom().empty();
   return c;
 }
@@ -26,7 +27,7 @@ TEST(Upstream, ReplicatefromNamesAnotherReplica) {
   auto decision = c.decide();
   ASSERT_TRUE(find<Reconfigure>(decision));
   EXPECT_EQ(find<Reconfigure>(decision)->upstream->name, "pg3");
-  EXPECT_FALSE(find<Reconfigure>(decision)->upstream->slot) << "only the leader keeps slots";
+  EXPECT_TRUE(find<Reconfigure>(decision)->upstream->slot) << "pg3 keeps one";
 }
 
 TEST(Upstream, ItIsTheLeaderWhenThatReplicaIsNoUse) {
@@ -36,7 +37,11 @@ TEST(Upstream, ItIsTheLeaderWhenThatReplicaIsNoUse) {
   };
   const Row rows[] = {
       {"down", [](Case& c) { c.seen.dcs.cluster.members[2].state = "stopped"; }},
-      {"gone", [](Case& c) { c.seen.dcs.cluster.members.resize(2); }},
+      {"gone",
+       [](Case& c) {
+         c.seen.dcs.cluster.members.resize(2);
+         c.state.upstream->slot = true;
+       }},
       {"gets nothing", [](Case& c) { c.seen.dcs.cluster.members[2].replication_state.clear(); }},
       {"another timeline", [](Case& c) { c.seen.dcs.cluster.members[2].timeline = 7; }},
       {"gave nothing", [](Case& c) { c.state.cascade_failed_at = c.now.boot - 10s; }},
@@ -54,7 +59,7 @@ TEST(Upstream, ItIsTheLeaderWhenThatReplicaIsNoUse) {
 
 TEST(Upstream, AReplicaThatGivesNothingIsLeftForTheLeader) {
   auto c = tagged({{"replicatefrom", "pg3"}});
-  c.state.upstream = UpstreamMember{"pg3", HostPort{"10.0.0.3", 5432}, false};
+  c.state.upstream = UpstreamMember{"pg3", HostPort{"10.0.0.3", 5432}};
   c.seen.server.upstream = "10.0.0.3:5432";
   c.seen.dcs.cluster.members[1].xlog_location = Lsn{5000};
   c.state.stall = Stall{Lsn{1000}, at(90s)};
@@ -64,6 +69,7 @@ TEST(Upstream, AReplicaThatGivesNothingIsLeftForTheLeader) {
   decision = c.decide();
   ASSERT_TRUE(find<Reconfigure>(decision));
   EXPECT_EQ(find<Reconfigure>(decision)->upstream->name, "pg2");
+  EXPECT_FALSE(find<Reconfigure>(decision)->upstream->slot) << "pg2 keeps none meanwhile";
 }
 
 TEST(Upstream, NostreamStreamsFromNobody) {
@@ -92,17 +98,73 @@ TEST(Upstream, ClonefromSparesTheLeader) {
   EXPECT_EQ(find<Clone>(c.decide())->from.name, "pg2") << "pg3 is out of date";
 }
 
-TEST(Upstream, OnlyThoseThatStreamFromTheLeaderGetASlotThere) {
+std::vector<MemberName> slots(const Case& c) {
+  auto decision = c.decide();
+  const auto* sync = find<SyncSlots>(decision);
+  return sync ? sync->members : std::vector<MemberName>{"not synced"};
+}
+
+using Names = std::vector<MemberName>;
+
+TEST(Upstream, TheLeaderKeepsSlotsForThoseThatAreToStreamFromIt) {
   auto c = Case();
   auto& members = c.seen.dcs.cluster.members;
+  EXPECT_EQ(slots(c), (Names{"pg2", "pg3"}));
   members[1].tags.values = {{"replicatefrom", "pg3"}};
-  auto decision = c.decide();
-  ASSERT_TRUE(find<SyncSlots>(decision));
-  EXPECT_EQ(find<SyncSlots>(decision)->members, std::vector<MemberName>{"pg3"});
+  EXPECT_EQ(slots(c), Names{"pg3"});
+  members[0].tags.values = {{"replicatefrom", "pg2"}};
+  members[1].tags.values = {{"replicatefrom", "pg1"}};
+  EXPECT_EQ(slots(c), (Names{"pg2", "pg3"})) << "a leader's own tag does not count";
+  members[1].tags.values = {{"replicatefrom", "pg9"}};
+  EXPECT_EQ(slots(c), (Names{"pg2", "pg3"})) << "there is no pg9";
   members[2].tags.values = {{"nostream", true}};
-  decision = c.decide();
-  ASSERT_TRUE(find<SyncSlots>(decision));
-  EXPECT_TRUE(find<SyncSlots>(decision)->members.empty());
+  EXPECT_EQ(slots(c), Names{"pg2"});
+  c.seen.dcs.cluster.config->use_slots = false;
+  EXPECT_EQ(slots(c), Names{});
+}
+
+TEST(Upstream, AMemberThatMovesToAReplicaLeavesNoSlotBehind) {
+  auto c = Case();
+  c.state = c.decide().state;
+  c.seen.dcs.cluster.members[1].tags.values = {{"replicatefrom", "pg3"}};
+  EXPECT_EQ(slots(c), Names{"pg3"});
+}
+
+TEST(Upstream, AReplicaKeepsSlotsForThoseWhoseTagNamesIt) {
+  auto c = tagged({});
+  auto& members = c.seen.dcs.cluster.members;
+  EXPECT_EQ(slots(c), Names{});
+  members[1].tags.values = {{"replicatefrom", "pg1"}};
+  EXPECT_EQ(slots(c), Names{}) << "pg2 leads";
+  members[2].tags.values = {{"replicatefrom", "pg1"}};
+  EXPECT_EQ(slots(c), Names{"pg3"});
+  c.seen.dcs.cluster.config->pause = true;
+  EXPECT_EQ(slots(c), Names{"pg3"}) << "in a pause, too";
+  c.seen.dcs.cluster.config->pause = false;
+  members[0].tags.values = {{"replicatefrom", "pg3"}};
+  EXPECT_EQ(slots(c), Names{}) << "they name each other";
+}
+
+TEST(Upstream, SlotsAreLookedAfterWhenTheServerWasStartedAnew) {
+  auto c = tagged({});
+  c.seen.dcs.cluster.members[2].tags.values = {{"replicatefrom", "pg1"}};
+  c.state = c.decide().state;
+  c.now.boot += 1s;
+  c.seen.dcs.read_at = c.now.boot;
+  EXPECT_EQ(slots(c), Names{"not synced"});
+  c.state = c.stopped("shut down in recovery").decide().state;
+  c.running_standby();
+  EXPECT_EQ(slots(c), Names{"pg3"});
+}
+
+TEST(Upstream, ASlotOutlivesItsMembersAbsence) {
+  auto c = tagged({});
+  c.seen.dcs.cluster.members[2].tags.values = {{"replicatefrom", "pg1"}};
+  c.state = c.decide().state;
+  c.seen.dcs.cluster.members.resize(2);
+  c.now.boot += 90s;
+  c.seen.dcs.read_at = c.now.boot;
+  EXPECT_EQ(slots(c), Names{"pg3"});
 }
 
 TEST(Upstream, OfEqualNodesTheOneWithTheHigherPriorityLeads) {

@@ -234,8 +234,22 @@ TEST_F(Recovery, AReplicaOfAReplicaFollowsTheTags) {
   EXPECT_NE(tail(cluster().node(2).log(), 100).find("trying to bootstrap from replica 'pg2'"),
             std::string::npos);
   EXPECT_TRUE(eventually(kLong, [&] { return upstreams(cluster().node(0)) == "1"; }));
+  auto slots = [&](Node& node) {
+    auto rows = ask(node.superuser(),
+                    "select string_agg(slot_name || ' ' || active, ', ' order by slot_name)"
+                    " from pg_replication_slots");
+    return rows ? rows->at(0).at(0) : "";
+  };
+  EXPECT_TRUE(eventually(kLong, [&] { return slots(cluster().node(1)) == "pg3 true"; }))
+      << slots(cluster().node(1));
+  EXPECT_EQ(slots(cluster().node(0)), "pg2 true");
   cluster().node(1).kill_everything();
   EXPECT_TRUE(cluster().wait_healthy(kLong)) << "the leader takes the place of the member";
+  EXPECT_TRUE(eventually(kLong, [&] { return slots(cluster().node(0)) == "pg2 false, pg3 true"; }))
+      << slots(cluster().node(0));
+  cluster().node(1).start();
+  EXPECT_TRUE(eventually(kLong, [&] { return slots(cluster().node(1)) == "pg3 true"; }))
+      << slots(cluster().node(1));
 }
 
 }  // namespace
