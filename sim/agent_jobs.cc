@@ -228,6 +228,11 @@ void Agent::wait_to_rewind(const core::UpstreamMember& from, lease::Instant give
       run_rewind(from);
       return true;
     }
+    const auto& key = seen_.dcs.cluster.leader;
+    if (!key || key->name != from.name) {
+      end_job(false, from.name + " leads no more");
+      return true;
+    }
     if (host_.now() <= give_up_at) return false;
     end_job(false, told ? "the leader has made no checkpoint since its promotion"
                         : "the leader cannot be reached");

@@ -146,6 +146,11 @@ awaitable<Result<std::string>> Loop::clone(core::Clone how) {
   co_return from.name;
 }
 
+bool Loop::is_leader(const MemberName& name) const {
+  const auto& leader = seen_.dcs.cluster.leader;
+  return leader && leader->name == name;
+}
+
 awaitable<Result<std::string>> Loop::rewind(core::Rewind about) {
   const auto& from = about.from;
   job_harmless_ = true;  // until pg_rewind runs
@@ -159,6 +164,8 @@ awaitable<Result<std::string>> Loop::rewind(core::Rewind about) {
   for (;;) {
     auto timeline = co_await server_.control_timeline_of(upstream(from), seconds(3));
     if (timeline && *timeline >= wanted) break;
+    // A server that is down for nothing is missed in the race.
+    if (!is_leader(from.name)) co_return fail(ErrorKind::retry, from.name + " leads no more");
     if (boottime_now() > give_up_at) {
       co_return fail(ErrorKind::retry, timeline
                                            ? "the leader has made no checkpoint since its promotion"

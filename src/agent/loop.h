@@ -120,6 +120,7 @@ class Loop {
   awaitable<Result<std::string>> initdb();
   awaitable<Result<void>> check_source(core::UpstreamMember from);
   awaitable<Result<std::string>> clone(core::Clone how);
+  bool is_leader(const MemberName& name) const;
   awaitable<Result<std::string>> rewind(core::Rewind about);
   awaitable<Result<std::string>> start_server(core::StartServer how);
   awaitable<Result<std::string>> stop_server(core::StopServer how);

@@ -83,25 +83,6 @@ TEST_F(Partition, APrimaryCutOffFromEverything) {
   EXPECT_EQ(primary.role(), "standby");
 }
 
-// Its data may be the newest that is left when the leader is lost next.
-TEST_F(Partition, AReplicaKeepsItsDataUntilTheLeaderAnswers) {
-  run_networked();
-  Node& primary = leader();
-  Node* replica = cluster().a_replica();
-  ASSERT_TRUE(replica);
-  auto trace = replica->data() / "before_the_clone";
-  write_private(trace, "x");
-  network().cut({replica->name}, {primary.name});
-  EXPECT_EQ(replica->rest("POST", "/reinitialize"), "200 reinitialize started");
-  let_pass(kPartition);
-  EXPECT_TRUE(std::filesystem::exists(trace));
-  network().heal();
-  EXPECT_TRUE(eventually(kLong, [&] { return !std::filesystem::exists(trace); }));
-  expect_recovered();
-  expect_nothing_lost();
-  expect_no_split();
-}
-
 // It goes on alone; nothing that was acknowledged meanwhile may be lost when they are back.
 TEST_F(Partition, APrimaryWithoutItsReplicas) {
   run_networked();

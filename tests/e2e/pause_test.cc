@@ -149,6 +149,24 @@ TEST_F(Maintenance, ReinitializeClonesAReplicaAnew) {
   expect_no_split();
 }
 
+// What it has may be the newest that is left when the leader is lost next.
+TEST_F(Maintenance, AReplicaGivesItsDataUpOnlyIfItCanBeClonedAnew) {
+  run_cluster();
+  Node* replica = cluster().a_replica();
+  ASSERT_TRUE(replica);
+  auto trace = replica->data() / "before_the_clone";
+  write_private(trace, "x");
+  ASSERT_TRUE(cluster().sql("ALTER ROLE replicator NOLOGIN"));
+  EXPECT_EQ(replica->rest("POST", "/reinitialize"), "200 reinitialize started");
+  let_pass(Millis(5000));
+  EXPECT_TRUE(std::filesystem::exists(trace));
+  ASSERT_TRUE(cluster().sql("ALTER ROLE replicator LOGIN"));
+  EXPECT_TRUE(eventually(kLong, [&] { return !std::filesystem::exists(trace); }));
+  expect_recovered();
+  expect_nothing_lost();
+  expect_no_split();
+}
+
 TEST_F(Maintenance, AReloadDisturbsNobody) {
   run_cluster();
   Node& primary = leader();
