@@ -51,9 +51,7 @@ void EtcdClient::attempt(const Shared& call) {
 void EtcdClient::answered(const Shared& call, int member, lease::Instant sent,
                           const EtcdReply& reply) {
   if (call->finished) return;
-  const auto* mutation = host_.cluster().settings.mutation;
-  bool accepted = session.accept(member, reply.term) || (mutation && mutation->any_term_accepted);
-  if (!reply.ok || !accepted) return failed(call, member);
+  if (!reply.ok || !session.accept(member, reply.term)) return failed(call, member);
   finish(call, {reply, sent, host_.now()});
 }
 

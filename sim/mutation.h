@@ -40,9 +40,6 @@ struct Mutation {
   std::function<bool(lease::Request& request)> before_asked;
   std::function<bool(lease::Action& action)> before_guardian_action;
 
-  // Answers of a lower raft term than one seen before are believed.
-  bool any_term_accepted = false;
-
   // Agent: a promotion is not refused when its epoch is not armed.
   bool promotes_unarmed = false;
   // Agent: whether diverged WAL is kept before the directory is changed.

@@ -108,7 +108,7 @@ bool own_figure_final(Turn& turn) {
   auto over = over_at(turn);
   // WAL that is still being replayed counts; a paused replay does not block for ever.
   bool replaying = server.replaying && turn.now.boot < over + kPatienceWithReplay;
-  bool from_before = lease::Instant(server.measured_at) < over && !MUTANT(figures_from_before);
+  bool from_before = lease::Instant(server.measured_at) < over;
   if (MUTANT(any_figures)) return true;
   if (from_before || replaying) {
     turn.wake_in(milliseconds(20));

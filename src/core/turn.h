@@ -85,8 +85,7 @@ struct Turn {
   // etcd answered, not long ago (a host may have stood still since), and the answer includes our
   // own last write.
   bool fresh() const {
-    bool stale = cluster().revision < state.written_revision && !MUTANT(old_reads_believed) &&
-                 !MUTANT(old_reads_uncompared);
+    bool stale = cluster().revision < state.written_revision && !MUTANT(old_reads_uncompared);
     return seen.dcs.reachable && seen.dcs.read_at && !stale &&
            now.boot - *seen.dcs.read_at < settings().loop_wait + kOldRead;
   }

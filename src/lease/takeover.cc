@@ -1,7 +1,5 @@
 #include "lease/takeover.h"
 
-#include "lease/mutant.h"
-
 namespace pgsteady::lease {
 namespace {
 
@@ -46,7 +44,6 @@ void Takeover::polled(const LeasePoll& poll) {
   if (!over || (unproven_ && unproven_->term != poll.term)) unproven_.reset();
   if (over && !unproven_) unproven_ = Unproven{poll.sent, poll.term};
   last_ = poll;
-  final_ = final_ || (over && (MUTANT(polls_unproven) || MUTANT(polls_of_any_term)));
 }
 
 void Takeover::read(Instant sent, std::uint64_t term) {
