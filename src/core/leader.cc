@@ -183,6 +183,8 @@ void keep_key_on_lease(Turn& turn) {
   turn.transact(gone ? TxnKind::retake : TxnKind::readopt, std::move(txn));
 }
 
+constexpr auto kBetweenLeases = seconds(1);
+
 // A lease's length is fixed when it is granted: another ttl needs another lease.
 void rule_lease(Turn& turn) {
   auto& state = turn.state;
@@ -199,6 +201,10 @@ void rule_lease(Turn& turn) {
   bool other_ttl = !gone && turn.fresh() && ttl != state.asked_ttl;
   if (gone ? state.lock && !on_promises(turn) : !other_ttl) return;
   if (other_ttl) turn.say(fmt::format("ttl is {} s now: taking a new lease", ttl / seconds(1)));
+  // A deposed member of etcd may call each new lease gone.
+  auto again = state.lease_asked_at + kBetweenLeases;
+  if (turn.now.boot < again) return turn.wake_at(again);
+  state.lease_asked_at = turn.now.boot;
   state.asking = {lease.lease, ttl};
   turn.act(GrantLease{ttl});
 }

@@ -198,6 +198,9 @@ TEST(Leader, AnotherTtlMovesTheLockToANewLease) {
   ASSERT_TRUE(find<GrantLease>(decision));
   EXPECT_EQ(find<GrantLease>(decision)->ttl, 9s);
   c.state = decision.state;
+  EXPECT_FALSE(find<GrantLease>(c.decide())) << "not again at once";
+  c.later(1s);
+  c.seen.lease.held_until = c.seen.guard.deadline = c.now.boot + 3s;
   EXPECT_TRUE(find<GrantLease>(c.decide())) << "a grant that failed is asked for again";
   c.seen.lease = {lease::Renewal::State::alive, 55, 9s, {}, {}};
   decision = c.decide();

@@ -88,6 +88,7 @@ struct State {
   std::optional<lease::Instant> refused_at;  // when the guardian last refused to arm the lock
   lease::Duration asked_ttl{};               // that the present lease was asked for with
   std::optional<AskedLease> asking;          // another was asked for
+  lease::Instant lease_asked_at;
   std::int64_t read_revision = 0;            // of the newest read
   std::int64_t written_revision = 0;         // of our last write; older reads are stale
   bool bootstrapping = false;                // we hold the initialize key and make a new cluster
