@@ -1,7 +1,6 @@
 #include "failover.h"
 
 #include <csignal>
-#include <thread>
 
 namespace pgsteady::bench {
 

@@ -1,7 +1,6 @@
 // What a cluster costs that has nothing to do.
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "harness/cluster.h"

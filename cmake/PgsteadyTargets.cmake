@@ -23,9 +23,12 @@ function(pgsteady_library name)
   endif()
 endfunction()
 
-# pgsteady_test(NAME SOURCES ... [LINK ...] [LABEL unit] [TIMEOUT seconds])
+# pgsteady_test(NAME SOURCES ... [LINK ...] [LABEL unit] [TIMEOUT seconds] [FAST])
+#
+# Tests are compiled far more often than their own code takes time, so they are not optimized, but
+# for those that say FAST; headers that many files of one test include are read once.
 function(pgsteady_test name)
-  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "FAST" "LABEL;TIMEOUT" "SOURCES;LINK" ${ARGN})
   if(NOT ARG_LABEL)
     set(ARG_LABEL unit)
   endif()
@@ -34,6 +37,14 @@ function(pgsteady_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gtest GTest::gmock GTest::gtest_main)
+  if(NOT ARG_FAST)
+    target_compile_options(${name} PRIVATE -O0)
+  endif()
+  list(LENGTH ARG_SOURCES files)
+  if(files GREATER 3)
+    target_precompile_headers(${name} PRIVATE <gmock/gmock.h> <gtest/gtest.h> <chrono> <functional>
+                              <map> <optional> <string> <vector>)
+  endif()
   gtest_discover_tests(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT}
                        DISCOVERY_TIMEOUT 60)
 endfunction()

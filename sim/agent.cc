@@ -7,9 +7,7 @@
 namespace pgsteady::sim {
 namespace {
 
-constexpr Duration kHeartbeat = seconds(1);
-constexpr Duration kUnarmedPatience = seconds(10);
-constexpr std::size_t kSaidLimit = 64;
+constexpr std::size_t kSaidLimit = 8;
 
 core::ServerPhase phase_of(lease::ServerPhase phase) {
   return static_cast<core::ServerPhase>(phase);
@@ -43,15 +41,13 @@ Agent::Agent(Host& host, std::uint64_t generation)
                 },
                 [this] { return may_renew(); },
                 [this](const lease::Renewal& renewal) { on_renewal(renewal); }}),
-      asker_(host, rng_,
-             {[this](const lease::Epoch& epoch, lease::Instant deadline, Duration ttl) {
-                extend(epoch, deadline, ttl);
-              },
-              [this] { return may_renew(); },
-              [this](const core::FailsafeFacts& facts) { on_promises(facts); }}) {
+      asker_(host, {[this](const lease::Epoch& epoch, lease::Instant deadline, Duration ttl) {
+                      extend(epoch, deadline, ttl);
+                    },
+                    [this] { return may_renew(); },
+                    [this](const core::FailsafeFacts& facts) { on_promises(facts); }}) {
   auto address = "10.0.0." + std::to_string(host.place() + 1);
   self_.name = host.name();
-  self_.connect = {address, 5432};
   self_.conn_url = "postgres://" + address + ":5432/postgres";
   self_.api_url = "http://" + address + ":8008/patroni";
   self_.version = "4.1.4";
@@ -99,7 +95,7 @@ void Agent::extend(const lease::Epoch& epoch, lease::Instant deadline, Duration 
 }
 
 bool Agent::may_renew() const {
-  auto oldest = host_.now() - (armed_revision_ != 0 ? patience_ : kUnarmedPatience);
+  auto oldest = host_.now() - (armed_revision_ != 0 ? patience_ : lease::kUnarmedPatience);
   return turned_at_ > oldest && (!guard_asked_ || *guard_asked_ > oldest);
 }
 
@@ -131,7 +127,7 @@ void Agent::turn() {
   state_ = std::move(decision.state);
   if (!state_.lock) armed_revision_ = 0;
   tell_promises();
-  patience_ = std::max<Duration>(seconds(1), seen_.lease.ttl * 2 / 5);
+  patience_ = lease::armed_patience(seen_.lease.ttl);
   note(decision);
   carry_out(decision.actions);
   if (decision.read_now) read_dcs();
@@ -154,7 +150,7 @@ void Agent::note(const core::Decision& decision) {
     auto shape = shape_of(reason.text);
     if (std::find(said_.begin(), said_.end(), shape) != said_.end()) continue;
     said_.push_back(shape);
-    if (said_.size() > 8) said_.erase(said_.begin());
+    if (said_.size() > kSaidLimit) said_.erase(said_.begin());
     world_.on_line(
         fmt::format("{:11.6f} {:6}   {}", in_seconds(world_.now()), host_.name(), reason.text));
   }
@@ -171,8 +167,7 @@ void Agent::arm_timer(lease::Instant when) {
 void Agent::heartbeat() {
   turned_at_ = host_.now();
   host_.ask_guardian(request(lease::Request::Kind::alive));
-  host_.after(std::min<Duration>(kHeartbeat, patience_ / 2), host_.agent_actor(),
-              [this] { heartbeat(); });
+  host_.after(lease::heartbeat_interval(patience_), host_.agent_actor(), [this] { heartbeat(); });
 }
 
 void Agent::on_notice(const lease::Notice& notice) {

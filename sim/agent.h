@@ -3,7 +3,6 @@
 // counterpart here, without coroutines.
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,6 +34,7 @@ class Agent {
                                             Duration length);
   const core::State& state() const { return state_; }
   const core::Observation& seen() const { return seen_; }
+  bool unfit() const { return unfit_; }  // has just given the lock up, as others are told
 
  private:
   // --- agent.cc: deciding
@@ -56,6 +56,7 @@ class Agent {
   // --- agent_observe.cc: finding out
   void tick();
   void read_dcs();
+  void read_again_soon();
   void dcs_read(const EtcdClient::Answer& answer);
   void open_watch();
   void lose_watch();
@@ -78,6 +79,7 @@ class Agent {
   bool act(const core::PollLease& a);
   bool act(const core::AskPeers& a);
   bool act(const core::AskForWal& a);
+  bool act(const core::AskTwin& a);
   bool act(const core::ProbeCommit& a);
   bool act(const core::AskPromises& a);
   bool act(const core::SwitchFence& a);
@@ -139,6 +141,7 @@ class Agent {
   bool guard_known_ = false;
   bool turn_due_ = false;
   bool reading_ = false, read_again_ = false;
+  unsigned retries_ = 0;  // of reads
   bool measuring_ = false, measure_again_ = false, look_due_ = false;
   bool finished_ = false;
   std::uint64_t timer_ = 0;

@@ -211,6 +211,15 @@ bool Agent::act(const core::AskPeers& a) {
   return true;
 }
 
+bool Agent::act(const core::AskTwin&) {  // each host has a name of its own: it asks itself
+  seen_.name_taken.reset();
+  later(milliseconds(2), [this] {
+    seen_.name_taken = false;
+    wake();
+  });
+  return true;
+}
+
 bool Agent::act(const core::AskForWal& a) {
   seen_.wal_asked = true;
   host_.after(milliseconds(5), host_.agent_actor(), [this, a, asked_at = host_.now()] {

@@ -6,14 +6,6 @@
 #include "sim/cluster.h"
 
 namespace pgsteady::sim {
-namespace {
-
-bool takes_lock(core::TxnKind kind) {
-  using core::TxnKind;
-  return kind == TxnKind::acquire || kind == TxnKind::readopt || kind == TxnKind::retake;
-}
-
-}  // namespace
 
 bool Agent::act(const core::AskPromises& a) {
   host_.disk().failsafe_task = a.task;
@@ -42,7 +34,7 @@ void Agent::tell_promises() {
   const auto& going = seen_.transactions;
   lease::Promiser::Standing standing;
   standing.leads = state_.lock || seen_.guard.armed.valid() || seen_.server.is_primary() ||
-                   std::any_of(going.begin(), going.end(), takes_lock);
+                   std::any_of(going.begin(), going.end(), core::takes_lock);
   standing.leader_key = state_.takeover.key();
   standing.unsure_until = state_.unsure_until;
   promiser_.decided(standing);
@@ -50,8 +42,7 @@ void Agent::tell_promises() {
 }
 
 bool Agent::may_send(core::TxnKind kind) {
-  if (!takes_lock(kind) || promiser_.begin_taking(seen_.promise)) return true;
-  world_.reached("a promise was given while the lock was about to be taken");
+  if (!core::takes_lock(kind) || promiser_.begin_taking(seen_.promise)) return true;
   wake();
   return false;
 }

@@ -16,7 +16,7 @@ constexpr Duration kCheckpointOfLeader = seconds(30);
 bool Agent::start_job(core::JobKind kind) {
   if (seen_.job) return false;
   seen_.job = kind;
-  job_harmless_ = cancelled_ = false;
+  job_harmless_ = cancelled_ = seen_.job_waits = false;
   ++job_;
   return true;
 }
@@ -24,6 +24,7 @@ bool Agent::start_job(core::JobKind kind) {
 void Agent::end_job(bool ok, std::string message) {
   auto kind = *seen_.job;
   seen_.job.reset();
+  seen_.job_waits = false;
   ++job_;
   program_ended_ = nullptr;
   seen_.interrupted_job = host_.disk().marker;
@@ -64,7 +65,7 @@ void Agent::run_program(Duration takes, std::function<void()> effect,
   run.limit = std::chrono::hours(1);
   host_.ask_guardian(run);
   program_ended_ = std::move(ended);
-  host_.after(takes, host_.threads_actor(), [this, program = program_, effect] {
+  host_.after(takes, host_.threads_actor(), [this, program = program_, effect = std::move(effect)] {
     if (program != program_ || !program_ended_) return;
     effect();
     host_.program_exited(program);
@@ -91,7 +92,9 @@ bool Agent::write_configuration(bool as_standby,
   std::optional<Place> from;
   if (as_standby && upstream) from = place_of_address(upstream->address);
   const auto& settings = seen_.dcs.cluster.settings();
-  auto sync_names = core::sync_names_for_file(state_, settings).value_or("");
+  auto sync_names = core::knows_settings(seen_)
+                        ? core::sync_names_for_file(state_, settings).value_or("")
+                        : disk.sync_names;
   bool changed =
       disk.standby_signal != as_standby || disk.upstream != from || disk.sync_names != sync_names;
   disk.standby_signal = as_standby;
@@ -205,14 +208,15 @@ void Agent::end_clone(Place from, std::uint64_t life) {
   disk.control = source.disk().control;
   disk.control.timeline = host_.cluster().tree.timeline(disk.wal.branch);
   disk.control.min_recovery = disk.wal.end;
-  disk.torn = disk.inconsistent = false;
+  disk.control.min_recovery_timeline = disk.control.timeline;
+  disk.torn = disk.starved = disk.inconsistent = disk.control.within_backup = false;
 }
 
 // --- rewind ------------------------------------------------------------------------------------
 
 bool Agent::act(const core::Rewind& a) {
   if (!start_job(core::JobKind::rewind)) return false;
-  job_harmless_ = true;
+  job_harmless_ = seen_.job_waits = true;
   wait_to_rewind(a.from, host_.now() + kCheckpointOfLeader);
   return true;
 }
@@ -222,15 +226,14 @@ void Agent::wait_to_rewind(const core::UpstreamMember& from, lease::Instant give
   const auto* leader = seen_.dcs.cluster.member(from.name);
   auto wanted = leader ? leader->timeline : 0;
   poll(milliseconds(200), [this, from, give_up_at, wanted] {
+    if (cancelled_) {
+      end_job(false, "cancelled");
+      return true;
+    }
     auto place = place_of_address(from.address);
     bool told = reachable(place);
     if (told && host_.cluster().host(place).disk().control.timeline >= wanted) {
       run_rewind(from);
-      return true;
-    }
-    const auto& key = seen_.dcs.cluster.leader;
-    if (!key || key->name != from.name) {
-      end_job(false, from.name + " leads no more");
       return true;
     }
     if (host_.now() <= give_up_at) return false;
@@ -246,7 +249,7 @@ void Agent::run_rewind(const core::UpstreamMember& from) {
   auto takes = rng_.between(milliseconds(100), milliseconds(1500));
   keep_diverged_wal();
   host_.disk().marker = "rewind";
-  job_harmless_ = false;
+  job_harmless_ = seen_.job_waits = false;
   world_.trace(host_.name(), "rewinds from {}", from.name);
   // In the middle of it, the directory is neither the one nor the other.
   host_.after(takes / 2, host_.threads_actor(), [this, program = next_program_, place] {
@@ -289,10 +292,12 @@ void Agent::end_rewind(Place from, std::uint64_t life) {
   disk.torn = false;
   disk.wal = common;
   disk.newest_timeline = source.disk().newest_timeline;
-  disk.inconsistent = true;
+  disk.inconsistent = disk.control.within_backup = true;
   disk.control.state = "in production";
   disk.control.timeline = source.disk().control.timeline;
+  disk.pages_of = source.disk().wal;
   disk.control.min_recovery = source.disk().wal.end;
+  disk.control.min_recovery_timeline = tree.timeline(source.disk().wal.branch);
   world_.trace(host_.name(), "rewound to {}", common.end.text());
 }
 

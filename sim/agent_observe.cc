@@ -8,6 +8,7 @@ namespace pgsteady::sim {
 namespace {
 
 constexpr Duration kReadLimit = milliseconds(1000);
+constexpr Duration kReadAgain = milliseconds(1000);
 constexpr Duration kQuietInterval = milliseconds(1900);
 constexpr Duration kMeasureTakes = microseconds(1500);
 constexpr Duration kMeasureLimit = milliseconds(2000);
@@ -53,8 +54,16 @@ void Agent::dcs_read(const EtcdClient::Answer& answer) {
                   });
     }
   }
+  if (!answer.reply.ok) read_again_soon();
   wake();
   if (std::exchange(read_again_, false)) read_dcs();
+}
+
+void Agent::read_again_soon() {
+  auto pause = std::min<Duration>(kReadAgain, seen_.dcs.cluster.settings().loop_wait);
+  host_.after(pause, host_.agent_actor(), [this, attempt = ++retries_] {
+    if (attempt == retries_ && !seen_.dcs.reachable) read_dcs();
+  });
 }
 
 void Agent::open_watch() {
@@ -112,6 +121,15 @@ void Agent::measured(lease::Instant began, bool alive) {
     if (alive) {
       found.state = ServerState::starting;
       if (host_.server().postmaster_alive()) host_.server().measure(found);
+      if (found.state == ServerState::starting && disk.standby_signal) {
+        found.control = disk.control;
+        found.history = host_.cluster().tree.history(disk.wal.branch);
+        found.recovering = std::to_string(disk.wal.end.value >> 24);
+      }
+      if (disk.starved) {
+        found.refusal = "FATAL:  could not start WAL streaming: ERROR:  not here";
+        found.refused_at = static_cast<std::uint64_t>(began.time_since_epoch().count());
+      }
     } else if (disk.data == DataDirectory::valid && disk.hangs == 0) {
       if (disk.full > 0) found.complaint = "PANIC:  could not write: No space left on device";
       found.control = disk.control;
@@ -144,8 +162,9 @@ void Agent::ask_peers(const std::vector<MemberName>& members) {
     ++peers_left_;
     auto* peer = &cluster.host(there);
     // Another thread of the peer answers, from what its loop last decided.
-    auto take = [this, round](const core::PeerFigure& figure) {
-      if (round != round_ || !seen_.peers_asked) return;
+    auto take = [this, round,
+                 taken = std::make_shared<bool>(false)](const core::PeerFigure& figure) {
+      if (round != round_ || !seen_.peers_asked || std::exchange(*taken, true)) return;
       asking_.peers.push_back(figure);
       if (--peers_left_ == 0) peers_answered(round);
     };

@@ -9,7 +9,6 @@ namespace pgsteady::sim {
 namespace {
 
 constexpr Duration kLeastGain = milliseconds(200);
-constexpr std::uint64_t kSentTwice = 20;  // of so many questions one is repeated on its way
 
 Duration answer_limit(Duration ttl) {
   return std::clamp<Duration>(ttl / 4, milliseconds(300), milliseconds(1000));
@@ -81,7 +80,6 @@ void Asker::begin_round() {
 void Asker::ask(const std::string& other, Place there) {
   auto id = round_.asked(other, host_.now());
   send_question(there, id);
-  if (rng_.one_in(kSentTwice)) send_question(there, id);
   host_.after(answer_limit(round_.ttl()), host_.threads_actor(), [this, id] { round_.failed(id); });
 }
 

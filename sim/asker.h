@@ -23,7 +23,7 @@ class Asker {
     std::function<bool()> may_ask;
     std::function<void(const core::FailsafeFacts&)> report;
   };
-  Asker(Host& host, Rng& rng, Hooks hooks) : host_(host), rng_(rng), hooks_(std::move(hooks)) {}
+  Asker(Host& host, Hooks hooks) : host_(host), hooks_(std::move(hooks)) {}
 
   void task(const std::optional<core::FailsafeTask>& task);
   void renewed(const lease::Epoch& epoch, lease::Instant held_until);
@@ -41,7 +41,6 @@ class Asker {
   void tell();
 
   Host& host_;
-  Rng& rng_;
   Hooks hooks_;
   lease::Epoch allowed_;        // of the present task
   lease::Epoch renewed_epoch_;  // whose lease was renewed last

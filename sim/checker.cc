@@ -152,14 +152,20 @@ void Checker::promotes(Place place) {
   if (cluster_id && cluster_id->value != tree.system(mine.branch).text()) {
     cluster_.world.violation(host.name() + " promotes another cluster's data");
   }
-  // Nodes that could have answered its questions all the time, and are ahead.
+  // What others have more was never acknowledged, or SyncChecker misses it.
+  auto mode = host.agent()->seen().dcs.cluster.settings().synchronous_mode;
+  if (mode != SynchronousMode::off) return;
+  // Nodes that could have answered its questions all the time, and are ahead. One that has just
+  // given the lock up stands back, and one that comes up is not waited for any longer.
   for (Place other = 0; other < cluster_.nodes(); ++other) {
     auto& peer = cluster_.host(other);
     if (other == place || !peer.was_well(seconds(5)) || !host.was_well(seconds(5))) continue;
     if (!cluster_.network.was_whole(place, other, seconds(5))) continue;
     auto theirs = peer.disk().wal;
     bool counts = theirs.branch >= 0 && !peer.disk().marker;
-    if (!counts || cluster_.tags_of(peer.name()).nofailover()) continue;
+    bool stands_back = cluster_.tags_of(peer.name()).nofailover() || peer.agent()->unfit() ||
+                       peer.server().comes_up_for() > seconds(2);
+    if (!counts || stands_back) continue;
     if (std::pair(tree.timeline(theirs.branch), theirs.end) <= figure) continue;
     cluster_.world.violation(fmt::format("{} promotes at {} although {} has WAL up to {}",
                                          host.name(), mine.end.text(), peer.name(),

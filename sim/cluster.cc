@@ -9,7 +9,7 @@ namespace pgsteady::sim {
 
 Cluster::Cluster(World& world_, Settings settings_)
     : world(world_),
-      settings(settings_),
+      settings(std::move(settings_)),
       network(world, nodes() + kEtcdMembers),
       etcd(world, network, nodes()),
       checker(*this),
@@ -93,6 +93,14 @@ bool Cluster::converged() {
   return synchronous_again(host(leader).name());
 }
 
+bool Cluster::lists_everybody() {
+  auto view = etcd.view();
+  if (!view->settings().failsafe_mode) return true;
+  return view->failsafe && std::all_of(hosts_.begin(), hosts_.end(), [&](auto& host) {
+           return host->belongs() == view->failsafe->contains(host->name());
+         });
+}
+
 // The sync key names whoever could be promoted, when the mode asks for it.
 bool Cluster::synchronous_again(const MemberName& leader) {
   auto view = etcd.view();
@@ -108,6 +116,8 @@ bool Cluster::synchronous_again(const MemberName& leader) {
 // In a synchronous mode nobody but those whom the sync key names could go on.
 bool Cluster::can_spare(Place place) {
   if (!has_copy_beside(place)) return false;
+  // Only an operator knows that no server runs there any more.
+  if (etcd.find("unfenced/" + host(place).name())) return false;
   auto view = etcd.view();
   if (view->settings().synchronous_mode == SynchronousMode::off && !view->sync) return true;
   auto leader = primary();

@@ -27,6 +27,7 @@ std::vector<Verb> verbs_of_disks() {
       {"lose_disk", Target::disk, 1, false, 1000, 30000},
       {"lose_data", Target::disk, 1, false, 1000, 30000},
       {"tear_files", Target::disk, 2, false, 500, 20000},
+      {"starve", Target::disk, 1, true, 0, 0},
       {"forget_epoch", Target::disk, 1, true, 0, 0},
       {"snapshot", Target::disk, 0, true, 0, 0},
       {"restore", Target::disk, 0, false, 0, 0},
@@ -59,6 +60,11 @@ Operator::Undo Operator::begin_on_disk(const Step& step, Host& host) {
   }
   // The last copy is not taken: nobody could bring it back.
   bool spared = cluster_.can_spare(host.place());
+  if (verb == "starve") {  // of a standby, as if its recovery had begun too early in the WAL
+    host.disk().starved = spared && host.disk().standby_signal;
+    if (host.disk().starved) host.server().kill_postmaster();
+    return nullptr;
+  }
   host.power_off();
   if (verb == "lose_disk" && spared) host.wipe();
   if (verb == "lose_data" && spared) host.lose_data();

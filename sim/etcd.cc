@@ -1,6 +1,7 @@
 #include "sim/etcd.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 namespace pgsteady::sim {
@@ -27,10 +28,14 @@ bool Etcd::led(int member) const {
 
 void Etcd::ask(Place from, Actor* asker, int member, bool stream, EtcdRequest request, Done done) {
   auto life = asker->life();
-  auto reply = [this, from, member, asker, life, stream,
-                done = std::move(done)](const EtcdReply& answer) {
+  // Who asks takes the first answer, however often the question or that arrives.
+  auto once = [done = std::move(done), stream,
+               taken = std::make_shared<bool>(false)](const EtcdReply& answer) {
+    if (!std::exchange(*taken, true) || stream) done(answer);
+  };
+  auto reply = [this, from, member, asker, life, stream, once](const EtcdReply& answer) {
     if (asker->life() != life) return;
-    network_.send(place(member), from, asker, stream, [done, answer] { done(answer); });
+    network_.send(place(member), from, asker, stream, [once, answer] { once(answer); });
   };
   auto arrived = [this, from, member, request = std::move(request), reply] {
     serve(from, member, request, reply);
@@ -156,8 +161,6 @@ bool Etcd::holds(const Compare& compare) const {
       return (key ? key->create_revision : 0) == compare.revision;
     case Compare::What::mod_revision:
       return (key ? key->mod_revision : 0) == compare.revision;
-    case Compare::What::value:
-      return key && key->value == compare.value;
     case Compare::What::none_newer:
       return std::none_of(keys_.begin(), keys_.end(), [&](const auto& entry) {
         return entry.first.starts_with(compare.key) && entry.second.mod_revision > compare.revision;

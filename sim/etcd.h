@@ -3,7 +3,6 @@
 // yet: it confirms KeepAlives and tells remaining times from what it last knew.
 #pragma once
 
-#include <array>
 #include <map>
 #include <memory>
 #include <optional>

@@ -36,6 +36,7 @@ std::vector<Verb> verbs_of_faults() {
       {"stop", Target::node, 6, true, 100, 40000},
       {"stop_all", Target::none, 1, true, 100, 5000},
       {"kill_agent", Target::node, 6, true, 0, 0},
+      {"kill_guardian", Target::node, 2, false, 0, 0},
       {"freeze_agent", Target::node, 4, true, 200, 20000},
       {"freeze_loop", Target::node, 4, true, 200, 20000},
       {"kill_postmaster", Target::node, 6, true, 0, 0},
@@ -56,7 +57,7 @@ std::vector<Verb> verbs_of_faults() {
       {"cut", Target::pair, 8, false, 100, 30000},
       {"cut_one_way", Target::pair, 5, false, 100, 30000},
       {"isolate", Target::node, 4, false, 100, 30000},
-      {"slow_one_way", Target::pair_and_number, 0, false, 1000, 60000},
+      {"slow_one_way", Target::pair_and_number, 2, false, 1000, 60000},
       {"slow", Target::pair_and_number, 3, false, 1000, 60000},
       {"lose", Target::pair_and_number, 3, false, 1000, 60000},
       // etcd
@@ -120,6 +121,7 @@ Place Operator::place(const std::string& word) {
 std::vector<Place> Operator::places(const std::string& word) {
   if (word == "etcd") {
     std::vector<Place> all;
+    all.reserve(kEtcdMembers);
     for (int i = 0; i < kEtcdMembers; ++i) all.push_back(cluster_.etcd.place(i));
     return all;
   }
@@ -214,6 +216,10 @@ Operator::Undo Operator::begin_on_host(const Step& step, Host& host) {
   }
   if (verb == "kill_agent") {
     host.kill_agent();
+    return nullptr;
+  }
+  if (verb == "kill_guardian") {
+    host.kill_guardian();
     return nullptr;
   }
   if (verb == "freeze_agent") {

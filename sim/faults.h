@@ -53,6 +53,9 @@ class Operator {
   // plan is wrong.
   void carry_out(const Step& step);
   void heal();  // ends everything that still lasts, and switches every node on
+  // A disk that was set back may have held the newest WAL alone: then check_timeline or
+  // maximum_lag_on_failover keep everybody from leading until somebody says otherwise.
+  void give_up_lost_wal();
 
  private:
   using Undo = std::function<void()>;

@@ -6,7 +6,8 @@
 namespace pgsteady::sim {
 namespace {
 
-constexpr Duration kLocalHop = microseconds(30);   // between two processes of one host
+constexpr Duration kLocalHop = microseconds(30);  // between two processes of one host
+constexpr Duration kHeirWakes = milliseconds(2);
 constexpr Duration kRestart = milliseconds(1500);  // a guardian that has ended is started again
 
 const char* name_of(lease::Action::Kind kind) {
@@ -103,20 +104,19 @@ void Host::set_timer() {
   timer_at_ = wake;
   auto timer = ++timer_;
   if (wake == lease::Instant::max()) return;
-  after(wake - now() + std::chrono::nanoseconds(1), guardian_actor_, [this, timer] {
-    if (timer != timer_) return;
-    timer_at_ = lease::Instant::max();
-    batch_done();
-  });
+  // Instant::min() is at once.
+  after(std::max(wake, now()) - now() + std::chrono::nanoseconds(1), guardian_actor_,
+        [this, timer] {
+          if (timer != timer_) return;
+          timer_at_ = lease::Instant::max();
+          batch_done();
+        });
 }
 
-void Host::carry_out(lease::Actions actions) {
-  const auto* mutation = cluster_.settings.mutation;
-  for (auto& action : actions) {
+void Host::carry_out(const lease::Actions& actions) {
+  for (const auto& action : actions) {
     if (!guardian_actor_.alive()) return;
-    bool left_out =
-        mutation && mutation->before_guardian_action && !mutation->before_guardian_action(action);
-    if (!left_out) carry_out(action);
+    carry_out(action);
   }
 }
 
@@ -213,12 +213,30 @@ void Host::end_all(int) {
     cluster_.world.trace(name_, "the server is killed with its guardian");
     server_->kill();
   }
+  end_guardian();
+  restart_later();
+}
+
+void Host::end_guardian() {
   end_agent();
   guardian_actor_.end();
   ++timer_;
   timer_at_ = lease::Instant::max();
+}
+
+// A new guardian neither kills what is left of a server nor starts another beside it.
+void Host::restart_later() {
   cluster_.world.after(kRestart, nullptr, [this] {
-    if (on_ && wanted_ && !guardian_actor_.alive()) begin_guardian();
+    if (!on_ || !wanted_ || guardian_actor_.alive()) return;
+    if (server_->actor().alive() || server_->kill() > 0) return restart_later();
+    begin_guardian();
+  });
+}
+
+// What src/guard/heir.cc does.
+void Host::inherit() {
+  cluster_.world.after(kHeirWakes, nullptr, [this] {
+    if (on_ && !guardian_actor_.alive() && server_->kill() > 0) inherit();
   });
 }
 
@@ -248,10 +266,7 @@ void Host::power_off() {
   cluster_.world.trace(name_, "power off");
   on_ = false;
   server_->power_off();
-  end_agent();
-  guardian_actor_.end();
-  ++timer_;
-  timer_at_ = lease::Instant::max();
+  end_guardian();
 }
 
 void Host::stop() {
@@ -278,6 +293,15 @@ void Host::kill_agent() {
   if (!agent_actor_.alive()) return;
   cluster_.world.trace(name_, "the agent is killed");
   agent_ended(9);
+}
+
+void Host::kill_guardian() {
+  if (!guardian_actor_.alive()) return;
+  cluster_.world.trace(name_, "the guardian is killed");
+  end_guardian();
+  cluster_.world.reached("a server was killed by its guardian's heir");
+  inherit();
+  restart_later();
 }
 
 void Host::agent_ended(int status) {
@@ -307,7 +331,7 @@ void Host::freeze(bool frozen, bool clock_too) {
   standstills_ += frozen ? 1 : -1;
   if (clock_too) clock_.stand_still(world.now(), frozen);
   // A clock that stood still tells its guardian a deadline that is over for everybody else.
-  outside_until_ = world.now() + (clock_too ? seconds(40) : milliseconds(50));
+  excuse(clock_too ? seconds(40) : milliseconds(50));
   // What of it runs first afterwards, nobody can say: here the server does.
   freeze_server(frozen);
   freeze_agent(frozen);
@@ -353,6 +377,7 @@ void Host::take_foreign_disk() {
   disk_.control.system_id = cluster_.tree.system(disk_.wal.branch);
   disk_.control.state = "shut down in recovery";
   disk_.control.timeline = 1;
+  disk_.control.min_recovery_timeline = 1;
   disk_.control.checkpoint = disk_.control.min_recovery = disk_.wal.end;
   disk_.control.checksums = true;
 }

@@ -36,6 +36,7 @@ class Host {
   void stop();       // SIGTERM to the guardian: a hand-over; comes back by start()
   void start();      // the guardian, after stop() or an end of its own
   void kill_agent();
+  void kill_guardian();  // by SIGKILL; its agent dies with it, its server through its heir
   void freeze_agent(bool frozen);   // SIGSTOP to the whole process
   void freeze_loop(bool frozen);    // its loop alone hangs, its other threads go on
   void freeze_server(bool frozen);  // SIGSTOP to every process of the server
@@ -72,12 +73,15 @@ class Host {
 
  private:
   void begin_guardian();
-  void carry_out(lease::Actions actions);
+  void carry_out(const lease::Actions& actions);
   void carry_out(const lease::Action& action);
   void batch_done();
   void set_timer();
   void start_agent();
   void end_agent();
+  void end_guardian();  // and the agent, which cannot outlive it
+  void restart_later();
+  void inherit();
   void agent_ended(int status);
   void send(const lease::Notice& notice);
   void sweep(const lease::Action& action);

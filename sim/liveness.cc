@@ -13,14 +13,6 @@ void Liveness::fault(bool of_etcd_alone, int by) {
 }
 
 // And nobody who was removed.
-bool Liveness::names_everybody(const FailsafeMembers& list) {
-  for (Place each = 0; each < cluster_.nodes(); ++each) {
-    auto& host = cluster_.host(each);
-    if (host.belongs() != list.contains(host.name())) return false;
-  }
-  return true;
-}
-
 // Nothing fails, and the key names everybody.
 bool Liveness::in_order() {
   if (faults_ > 0 || etcd_faults_ > 0 || !cluster_.etcd.available()) return false;
@@ -28,8 +20,8 @@ bool Liveness::in_order() {
   const auto view = cluster_.etcd.view();
   const auto& settings = view->settings();
   bool leader_will_change = view->failover.has_value();  // when its time has come
-  return settings.failsafe_mode && !settings.pause && !leader_will_change && view->failsafe &&
-         names_everybody(*view->failsafe);
+  return settings.failsafe_mode && !settings.pause && !leader_will_change &&
+         cluster_.lists_everybody();
 }
 
 // All of that has lasted long enough for the leader to know.

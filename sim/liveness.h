@@ -18,7 +18,6 @@ class Liveness {
 
  private:
   bool in_order();
-  bool names_everybody(const FailsafeMembers& list);
   void settle();
 
   Cluster& cluster_;

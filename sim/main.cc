@@ -12,6 +12,9 @@ namespace {
 
 using namespace pgsteady::sim;
 
+// With so many seeds each rare path is taken; one that is not has been lost.
+constexpr std::uint64_t kSeedsThatReachAll = 1000;
+
 struct Arguments {
   std::uint64_t seeds = 100;
   std::uint64_t first = 1;
@@ -41,7 +44,7 @@ int report(const Plan& plan, const Outcome& outcome) {
   return 1;
 }
 
-int run_one(Plan plan, const Arguments& arguments) {
+int run_one(const Plan& plan, const Arguments& arguments) {
   if (arguments.plan) fmt::print("{}", plan.text());
   auto outcome = arguments.trace ? run_plan(plan, print_line) : run_plan(plan);
   return report(plan, outcome);
@@ -83,12 +86,14 @@ int run_seeds(const Arguments& arguments) {
       "acknowledged, {} lost where that may be\n",
       result.runs, hours, static_cast<double>(result.events) / 1e6, took.count(),
       result.acknowledged, result.lost);
-  for (auto name : never_reached(result)) fmt::print("never reached: {}\n", name);
+  const auto unreached = never_reached(result);
+  for (auto name : unreached) fmt::print("never reached: {}\n", name);
   for (const auto& failure : result.failures) {
     fmt::print("seed {} failed {}\n  replay: {}\n", failure.seed, failure.violation,
                command_for(failure.seed));
   }
-  return result.failures.empty() ? 0 : 1;
+  const bool too_few = result.runs >= kSeedsThatReachAll && !unreached.empty();
+  return result.failures.empty() && !too_few ? 0 : 1;
 }
 
 }  // namespace
@@ -96,7 +101,8 @@ int run_seeds(const Arguments& arguments) {
 int main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("pgsteady's rules in a simulated world");
-  app.add_option("--seeds", arguments.seeds, "how many seeds to run");
+  app.add_option("--seeds", arguments.seeds,
+                 "how many seeds to run; 1000 and more fail when they never take a rare path");
   app.add_option("--first", arguments.first, "the first of them");
   app.add_option("--seed", arguments.seed, "run this seed alone");
   app.add_option("--scenario", arguments.scenario,

@@ -23,22 +23,15 @@ struct Mutation {
   // One action on its way to being carried out; false: it is left out.
   std::function<bool(core::Action& action)> before_action;
 
-  // Renewal: the send time that a KeepAlive is booked with, given when it was sent and when (if)
-  // its answer came; what a check of the key found; the term that an answer carries.
-  std::function<void(lease::KeyCheck& found, std::uint64_t& term, const lease::Epoch& held)>
-      before_check_answered;
-  std::function<void(std::int64_t& ttl_seconds, std::uint64_t& term)> before_keepalive_answered;
-  // The deadline as it goes to the guardian.
+  // Renewal: the deadline as it goes to the guardian.
   std::function<void(lease::Instant& deadline, lease::Instant now, lease::Duration ttl)>
       before_extend;
 
   // Takeover: a poll of the remaining time.
   std::function<void(lease::LeasePoll& poll)> before_polled;
 
-  // Guardian: what the agent asks for (false: not handed in), and what it wants done (false: not
-  // carried out).
+  // Guardian: what the agent asks for (false: not handed in).
   std::function<bool(lease::Request& request)> before_asked;
-  std::function<bool(lease::Action& action)> before_guardian_action;
 
   // Agent: a promotion is not refused when its epoch is not armed.
   bool promotes_unarmed = false;

@@ -9,6 +9,7 @@ namespace {
 constexpr Duration kFastest = microseconds(100);
 constexpr Duration kSlowest = microseconds(900);
 constexpr std::size_t kHeldLimit = 64;
+constexpr std::uint64_t kTwice = 200;  // of so many single messages one arrives twice
 
 }  // namespace
 
@@ -30,6 +31,7 @@ void Network::send(Place from, Place to, Actor* receiver, bool stream, Task task
   if (!stream && way.lost_per_mille > 0 && rng_.below(1000) < std::uint64_t(way.lost_per_mille)) {
     return;
   }
+  if (!stream && rng_.one_in(kTwice)) arrive(way, receiver, stream, task);
   arrive(way, receiver, stream, std::move(task));
 }
 

@@ -1,6 +1,7 @@
 // The network between nodes and etcd members: per directed pair a delay, losses, cuts. What is sent
-// over one stream arrives in order; a message into a cut link is lost, or, as TCP sends again,
-// arrives when the link is whole again.
+// over one stream arrives in order and once; a single message may arrive twice, as one that is sent
+// anew while its answer is late. A message into a cut link is lost, or, as TCP sends again, arrives
+// when the link is whole again.
 #pragma once
 
 #include <vector>

@@ -15,7 +15,8 @@ constexpr Duration kForcedSoon = seconds(60);  // a request is carried out by th
 
 std::string random_node(const Settings& settings, Rng& rng) {
   if (rng.one_in(4)) return "@leader";
-  return "pg" + std::to_string(1 + rng.below(std::uint64_t(settings.nodes + settings.spares)));
+  return "pg" + std::to_string(
+                    1 + rng.below(std::uint64_t(settings.nodes) + std::uint64_t(settings.spares)));
 }
 
 std::vector<std::string> random_setting(Rng& rng) {
@@ -96,6 +97,28 @@ void Operator::change_config(const std::string& key, const std::string& value) {
   auto changed = boost::json::parse(config->value).as_object();
   changed[key] = json_of(value);
   cluster_.etcd.put_by_hand("config", boost::json::serialize(changed));
+}
+
+void Operator::give_up_lost_wal() {
+  if (!cluster_.etcd.available() || cluster_.etcd.find("leader")) return;
+  auto view = cluster_.etcd.view();
+  auto newest = view->history.empty() ? 1 : view->history.back().timeline + 1;
+  auto limit = std::uint64_t(view->settings().maximum_lag_on_failover_bytes);
+  auto least = view->status ? view->status->optime : Lsn{};
+  least.value -= std::min(least.value, limit);
+  bool lost_timeline = view->settings().check_timeline;
+  bool lost_wal = true;
+  for (Place each = 0; each < cluster_.nodes(); ++each) {
+    auto& host = cluster_.host(each);
+    const auto& wal = host.disk().wal;
+    if (!host.belongs() || wal.branch < 0) continue;
+    if (cluster_.tree.timeline(wal.branch) >= newest) lost_timeline = false;
+    if (wal.end >= least) lost_wal = false;
+  }
+  if (!lost_timeline && !lost_wal) return;
+  cluster_.world.trace("NEMESIS", "nobody has the newest WAL");
+  if (lost_timeline) change_config("check_timeline", "false");
+  if (lost_wal) change_config("maximum_lag_on_failover", "1000000000");
 }
 
 Operator::Undo Operator::begin_by_people(const Step& step) {

@@ -21,8 +21,8 @@ struct Step {
   std::string text() const;
 };
 
-// "expect leader pg2", "expect lost 0", "expect outage below 8s", "expect reached ...",
-// "expect no takeover".
+// "expect leader pg2", "expect lost 0", "expect outage below 8000", "expect reached ...";
+// sim/run.cc knows them, sim/README.md lists them.
 struct Expectation {
   std::string what;
 };

@@ -34,6 +34,7 @@ void Postgres::start() {
   }
   actor_.begin();
   phase_ = Phase::starting;
+  began_at_ = around_.world.now();
   postmaster_ = true;
   backends_ = promoting_ = consistent_ = was_running_ = false;
   receiver_ = {};
@@ -69,14 +70,20 @@ void Postgres::started() {
   begin_synchronous();
   if (recovery_) restore_from_archive();
   if (recovery_) receive_from(upstream_);
-  if (!disk.inconsistent) become_running();
+  if (!disk.inconsistent && !disk.starved) become_running();
 }
 
+// PostgreSQL looks at the position alone.
 void Postgres::become_running() {
+  bool corrupt =
+      around_.disk.inconsistent && !around_.tree.contains(around_.disk.wal, around_.disk.pages_of);
+  if (corrupt) {
+    around_.world.violation(around_.name + " has pages of WAL that it has not replayed");
+  }
   phase_ = Phase::running;
   consistent_ = was_running_ = true;
   backends_ = true;
-  around_.disk.inconsistent = false;
+  around_.disk.inconsistent = around_.disk.control.within_backup = false;
   const auto& wal = around_.disk.wal;
   around_.world.trace(around_.name, "PostgreSQL runs as a {} at {} on timeline {}",
                       recovery_ ? "standby" : "primary", wal.end.text(),
@@ -89,6 +96,7 @@ void Postgres::become_running() {
 void Postgres::stop_fast() {
   if (!postmaster_ || phase_ == Phase::none || phase_ == Phase::stopping) return;
   bool checkpoint = phase_ == Phase::running;
+  if (!checkpoint && recovery_) around_.disk.control.state = "shut down in recovery";
   phase_ = Phase::stopping;
   backends_ = false;
   waiting_.clear();  // their clients are cut off without an answer
@@ -108,9 +116,12 @@ void Postgres::shutdown_checkpoint() {
   if (recovery_) {
     disk.control.state = "shut down in recovery";
     disk.control.min_recovery = disk.wal.end;
+    disk.control.min_recovery_timeline = disk.control.timeline;
     return ended();
   }
   disk.control.checkpoint = disk.wal.end;
+  disk.control.min_recovery = Lsn{};
+  disk.control.min_recovery_timeline = 0;
   disk.control.state = "shut down";
   append(kCheckpointRecord);
   finish_stop();
@@ -167,6 +178,7 @@ std::size_t Postgres::kill() {
 }
 
 void Postgres::end_backends() {
+  note_recovery();
   drop_senders();
   drop_receiver();  // the kernel closes its connections
   waiting_.clear();
@@ -192,7 +204,16 @@ void Postgres::kill_postmaster() {
   around_.exited();
 }
 
+// A standby notes now and then what it has to replay before it is consistent again.
+void Postgres::note_recovery() {
+  auto& disk = around_.disk;
+  if (!recovery_ || phase_ != Phase::running || disk.wal.end.value % 2 == 0) return;
+  disk.control.min_recovery = disk.wal.end;
+  disk.control.min_recovery_timeline = around_.tree.timeline(disk.wal.branch);
+}
+
 void Postgres::power_off() {
+  note_recovery();
   ++starts_;
   actor_.end();
   phase_ = Phase::none;
@@ -229,6 +250,8 @@ bool Postgres::checkpoint() {
   if (phase_ != Phase::running || recovery_ || disk.hangs > 0) return false;
   disk.control.timeline = around_.tree.timeline(disk.wal.branch);
   disk.control.checkpoint = disk.wal.end;
+  disk.control.min_recovery = Lsn{};
+  disk.control.min_recovery_timeline = 0;
   append(kCheckpointRecord);
   auto busy = rng_.one_in(8) ? milliseconds(3000) : milliseconds(200);
   checkpointer_busy_ = around_.world.now() + rng_.between(Duration(0), busy);

@@ -28,7 +28,9 @@ struct Disk {
   std::optional<Place> upstream;  // primary_conninfo
   std::string sync_names;         // synchronous_standby_names in postgresql.conf
   bool inconsistent = false;      // until WAL up to control.min_recovery is replayed
+  WalPoint pages_of;              // what a rewind copied pages from
   bool torn = false;              // a rewind or clone broke off in the middle
+  bool starved = false;           // nobody gives it the WAL that makes it consistent
 
   // Beside the data directory:
   std::optional<std::string> marker;
@@ -117,6 +119,10 @@ class Postgres {
   bool serves_replication() const;
   bool running() const { return phase_ == Phase::running; }
   bool in_recovery() const { return recovery_; }
+  // How long it has been coming up; 0 when it is not.
+  Duration comes_up_for() const {
+    return phase_ == Phase::starting ? around_.world.now() - began_at_ : Duration(0);
+  }
   bool streams() const { return receiver_.streaming; }
   WalPoint wal() const { return around_.disk.wal; }
   bool checkpoint();  // false: it cannot be done now
@@ -141,6 +147,7 @@ class Postgres {
   void shutdown_checkpoint();
   void finish_stop();
   void ended();
+  void note_recovery();
   void end_backends();
   void append(std::uint64_t bytes);
 
@@ -173,7 +180,7 @@ class Postgres {
   void release_up_to(Lsn flushed, int waited_for);
   bool can_release() const { return postmaster_ && actor_.runs() && could_acknowledge(); }
   std::string sync_state(const Sender& sender) const;
-  std::vector<Lsn> flushed_by_candidates(const SyncRule& rule) const;
+  std::vector<Lsn> flushed_by_candidates(const Sender& asks) const;
 
   friend class Host;
   Surroundings around_;
@@ -189,7 +196,8 @@ class Postgres {
   bool unflushed_ = false;
   Timeline reserved_ = 0;
   std::uint64_t starts_ = 0;  // so that a late report of an end is not taken for the next one's
-  Moment gone_at_{};          // when what was killed is reaped
+  Moment began_at_{};
+  Moment gone_at_{};  // when what was killed is reaped
   std::optional<Place> upstream_;
   Receiver receiver_;
   std::vector<Sender> senders_;

@@ -131,13 +131,7 @@ void Renewer::keepalive_answered(int member, std::size_t number, const EtcdReply
   if (!reply.ok) return close_stream(member);
   if (!found->second.unanswered.empty()) found->second.unanswered.pop_front();
   session_.accept(member, reply.term);
-  auto ttl = reply.seconds;
-  auto term = reply.term;
-  const auto* mutation = host_.cluster().settings.mutation;
-  if (mutation && mutation->before_keepalive_answered) {
-    mutation->before_keepalive_answered(ttl, term);
-  }
-  renewal_.keepalive_answered(number, reply.lease, ttl, term);
+  renewal_.keepalive_answered(number, reply.lease, reply.seconds, reply.term);
   tell();
 }
 
@@ -155,13 +149,7 @@ void Renewer::send_check(int member) {
 
 void Renewer::check_answered(int member, std::uint64_t id, const EtcdReply& reply) {
   if (!reply.ok || !session_.accept(member, reply.term)) return renewal_.check_failed(id);
-  auto key = reply.key;
-  auto term = reply.term;
-  const auto* mutation = host_.cluster().settings.mutation;
-  if (mutation && mutation->before_check_answered && renewal_.epoch()) {
-    mutation->before_check_answered(key, term, *renewal_.epoch());
-  }
-  renewal_.check_answered(id, key, term);
+  renewal_.check_answered(id, reply.key, reply.term);
   tell();
 }
 

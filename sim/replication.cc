@@ -65,11 +65,15 @@ void Postgres::drop_senders() {
 }
 
 // As the primary's walsender does: the standby's timeline must be in its history, and the standby
-// must not be past the point where that timeline ended.
+// must not be past the point where that timeline ended. One that was rewound asks for the timeline
+// of the server that it was rewound from.
 bool Postgres::accepts(const Disk& standby, const WalPoint& theirs) const {
   const auto& tree = around_.tree;
   if (tree.system(theirs.branch) != tree.system(standby.wal.branch)) return false;
   auto timeline = tree.timeline(standby.wal.branch);
+  bool too_old =
+      standby.inconsistent && standby.control.newest_timeline() > tree.timeline(theirs.branch);
+  if (too_old) return false;
   if (timeline > tree.timeline(theirs.branch)) return false;
   if (timeline == tree.timeline(theirs.branch)) return standby.wal.end <= theirs.end;
   for (const auto& line : tree.history(theirs.branch)) {
@@ -142,7 +146,7 @@ void Postgres::ship_to(Sender& sender) {
 
 void Postgres::received(std::uint64_t number, WalPoint upto) {
   auto& disk = around_.disk;
-  if (!receiver_.streaming || receiver_.number != number || promoting_) return;
+  if (!receiver_.streaming || receiver_.number != number || promoting_ || disk.starved) return;
   if (disk.hangs > 0) {
     around_.world.after(milliseconds(100), &actor_, [=, this] { received(number, upto); });
     return;

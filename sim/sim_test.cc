@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "sim/campaign.h"
+#include "sim/rare_paths.h"
 
 namespace pgsteady::sim {
 namespace {
@@ -20,6 +21,12 @@ TEST(Simulation, ASmallCampaignFindsNothing) {
   }
   EXPECT_GE(result.simulated / result.runs, seconds(600));
   EXPECT_GT(result.acknowledged, 10000U);
+}
+
+TEST(Simulation, NoRandomRunIsWithoutFaults) {
+  for (std::uint64_t seed = 1; seed <= 1000; ++seed) {
+    EXPECT_GE(random_plan(seed).steps.size(), 5U) << "seed " << seed;
+  }
 }
 
 TEST(Simulation, TheSameSeedEndsInTheSameHash) {
@@ -44,13 +51,25 @@ TEST(Plan, SaysWhichLineItCannotRead) {
   EXPECT_NE(plan.error().message.find("line 2"), std::string::npos);
 }
 
+Result<Plan> read_scenario(const std::string& name) {
+  std::ifstream in(std::string(PGSTEADY_SCENARIOS) + "/" + name + ".scn");
+  std::stringstream text;
+  text << in.rdbuf();
+  return parse_plan(text.str());
+}
+
+TEST(RarePaths, AreTakenByTheScenariosThatAreNamedForThem) {
+  for (const auto& [path, scenario] : kPathsOfScenarios) {
+    auto plan = read_scenario(scenario);
+    ASSERT_TRUE(plan) << plan.error().text();
+    EXPECT_TRUE(run_plan(*plan).reached.contains(path)) << scenario << " never reached: " << path;
+  }
+}
+
 class Scenario : public testing::TestWithParam<std::string> {};
 
 TEST_P(Scenario, EndsAsExpected) {
-  std::ifstream in(std::string(PGSTEADY_SCENARIOS) + "/" + GetParam() + ".scn");
-  std::stringstream text;
-  text << in.rdbuf();
-  auto plan = parse_plan(text.str());
+  auto plan = read_scenario(GetParam());
   ASSERT_TRUE(plan) << plan.error().text();
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     plan->seed = seed;

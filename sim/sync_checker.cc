@@ -22,11 +22,15 @@ bool SyncChecker::promised(Place place, int waited_for) {
   return waited_for > 0 || (key && key->leader == cluster_.host(place).name());
 }
 
-// How many of those whom the key names do not have it.
+// How many of those whom the key names do not have it. Who has lost its disk cannot be promoted
+// before it is cloned, and is looked at then.
 int SyncChecker::lacking(const SyncState& sync, const WalPoint& commit) {
   auto lacks = [&](const MemberName& name) {
     auto place = cluster_.place_of(name);
-    return place < 0 || !cluster_.tree.contains(cluster_.host(place).disk().wal, commit);
+    if (place < 0) return true;
+    const auto& disk = cluster_.host(place).disk();
+    bool has_nothing = disk.data != DataDirectory::valid || disk.marker == "clone";
+    return !has_nothing && !cluster_.tree.contains(disk.wal, commit);
   };
   return static_cast<int>(std::count_if(sync.standbys.begin(), sync.standbys.end(), lacks));
 }

@@ -67,29 +67,35 @@ void Postgres::checkpointer_reads() {
   if (!shared_rule_.defined() && !waiting_.empty()) release_up_to(waiting_.back().end, 0);
 }
 
-// Who counts is what each walsender says of itself; the first come first.
-std::vector<Lsn> Postgres::flushed_by_candidates(const SyncRule& rule) const {
-  std::vector<std::pair<int, Lsn>> found;
+// Who counts is what each walsender says of itself; the first come first. Empty when the one that
+// asks is not among them: then it releases nobody (SyncRepGetSyncRecPtr, am_sync).
+std::vector<Lsn> Postgres::flushed_by_candidates(const Sender& asks) const {
+  const auto& rule = asks.rule;
+  std::vector<std::pair<int, const Sender*>> found;
   for (const auto& sender : senders_) {
     auto priority = sender.rule.priority(around_.name_of(sender.to));
-    if (priority > 0 && sender.flushed.value != 0) found.emplace_back(priority, sender.flushed);
+    if (priority > 0 && sender.flushed.value != 0) found.emplace_back(priority, &sender);
   }
   if (!rule.any) {
     std::stable_sort(found.begin(), found.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
     found.resize(std::min(found.size(), static_cast<std::size_t>(rule.wait_for)));
   }
+  bool counts = false;
   std::vector<Lsn> flushed;
-  for (const auto& [priority, lsn] : found) flushed.push_back(lsn);
+  for (const auto& [priority, sender] : found) {
+    flushed.push_back(sender->flushed);
+    counts = counts || sender == &asks;
+  }
+  if (!counts) return {};
   std::sort(flushed.rbegin(), flushed.rend());
   return flushed;
 }
 
 void Postgres::release_waiters(const Sender& sender) {
   const auto& rule = sender.rule;
-  bool counts = rule.priority(around_.name_of(sender.to)) > 0 && sender.flushed.value != 0;
-  if (!counts || waiting_.empty()) return;
-  auto flushed = flushed_by_candidates(rule);
+  if (rule.wait_for == 0 || waiting_.empty()) return;
+  auto flushed = flushed_by_candidates(sender);
   auto needed = static_cast<std::size_t>(rule.wait_for);
   if (flushed.size() >= needed) release_up_to(flushed[needed - 1], rule.wait_for);
 }

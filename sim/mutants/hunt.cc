@@ -55,7 +55,7 @@ std::vector<Trial> expected(const Mutant& mutant) {
 
 std::vector<Trial> search(const HuntOptions& options) {
   std::vector<Trial> trials;
-  auto names = scenario_names();
+  auto names = options.random_only ? std::vector<std::string>() : scenario_names();
   for (std::uint64_t seed = 1; seed <= options.scenario_seeds; ++seed) {
     for (const auto& name : names) trials.push_back({name, seed});
   }
@@ -88,7 +88,7 @@ class Hunt {
   Kill hunt_down(const Mutant& mutant) {
     Kill kill;
     kill.name = mutant.name;
-    auto trials = expected(mutant);
+    auto trials = options_.random_only ? std::vector<Trial>() : expected(mutant);
     auto others = search(options_);
     trials.insert(trials.end(), others.begin(), others.end());
     for (const auto& trial : trials) {

@@ -19,6 +19,7 @@ struct Kill {
 struct HuntOptions {
   std::uint64_t seeds = 60;           // of random plans, after the scenarios
   std::uint64_t scenario_seeds = 20;  // with which each scenario is run
+  bool random_only = false;           // no scenario: what random plans alone notice
   unsigned threads = 2;
 };
 

@@ -1,4 +1,5 @@
-// pgsteady_mutants [NAME...]: every mutant, or those named, must die. `--seeds N` searches wider.
+// pgsteady_mutants [NAME...]: every mutant, or those named, must die. `--seeds N` searches wider;
+// `--random` leaves the scenarios out, which tells what a campaign of seeds alone would notice.
 // "nothing" names the rules as they are: its hunt tells which runs fail without any mutant.
 #include <fmt/format.h>
 #include <algorithm>
@@ -52,6 +53,8 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--seeds") == 0 && i + 1 < argc) {
       options.seeds = std::strtoull(argv[++i], nullptr, 10);
+    } else if (std::strcmp(argv[i], "--random") == 0) {
+      options.random_only = true;
     } else {
       names.emplace_back(argv[i]);
     }

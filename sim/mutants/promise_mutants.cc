@@ -124,7 +124,7 @@ std::vector<Mutant> promise_mutants() {
       {"one_promise_missing", "the promises of all but one suffice", "etcd_and_member_gone 1"},
       {"unlisted_takes_lock", "a node that the failsafe key does not name races like any other",
        "vanished_member 1", seeing(unlisted_takes_lock)},
-      {"listed_before_asked", "a name is put into the list before it is asked", "new_member 9",
+      {"listed_before_asked", "a name is put into the list before it is asked", "new_member 1",
        deciding(listed_before_asked)},
       {"lock_not_taken_back", "a lock that etcd let go is waited for instead of taken back",
        "etcd_stands_still 1", lock_not_taken_back()},

@@ -1,6 +1,5 @@
 // Carrying a decision out: each action hands something to etcd, to the renewal thread, to the
 // guardian, or starts a job. None of them waits.
-#include <csignal>
 #include <fstream>
 
 #include "agent/loop.h"
@@ -173,6 +172,18 @@ bool Loop::act(const core::AskPeers& a) {
   return true;
 }
 
+bool Loop::act(const core::AskTwin& a) {
+  seen_.name_taken.reset();
+  auto address = host_port_of_url(a.api_url);
+  if (address && !address->host.empty()) {
+    spawn(ask_twin(*address));
+  } else {
+    seen_.name_taken = false;
+    wake();
+  }
+  return true;
+}
+
 bool Loop::act(const core::AskForWal& a) {
   seen_.wal_asked = true;
   spawn(ask_for_wal(a));
@@ -228,7 +239,7 @@ bool Loop::act(const core::Checkpoint&) {
 }
 
 bool Loop::act(const core::SyncSlots& a) {
-  spawn(sync_slots(a.members));
+  spawn(sync_slots(a));
   return true;
 }
 

@@ -10,8 +10,8 @@ namespace pgsteady::agent {
 
 // Runs until the guardian's stop has been carried out, or nothing sensible can follow. The result
 // is the exit code that the guardian is told as well. `board` shows how things stand from the first
-// turn on, `promises` are what other leaders were told, `requests` brings what operators ask for; all
-// outlive the call.
+// turn on, `promises` are what other leaders were told, `requests` brings what operators ask for;
+// all outlive the call.
 int run_agent(const config::NodeConfig& config, StatusBoard& board, Promises& promises,
               Requests& requests);
 

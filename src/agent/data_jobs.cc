@@ -45,7 +45,7 @@ std::vector<std::string> last_lines(const std::string& path, std::size_t count) 
   return lines;
 }
 
-bool contains(const std::string& path, const std::string& words) {
+bool file_contains(const std::string& path, const std::string& words) {
   std::ifstream file(path, std::ios::binary);
   std::string text(std::istreambuf_iterator<char>(file), {});
   return text.find(words) != std::string::npos;
@@ -55,14 +55,15 @@ bool contains(const std::string& path, const std::string& words) {
 
 awaitable<Result<std::string>> Loop::run_program(std::string what, pg::Command command,
                                                  seconds limit) {
-  auto id = next_program_++;
+  auto id = program_ = next_program_++;
+  program_end_.reset();
   auto output = config_.server.state_dir + "/" + what + ".log";
   program_refused_ = false;
   auto sent = guard_->run_job(id, {command.argv, command.environment}, output, limit);
   if (!sent) co_return tl::unexpected(sent.error());
   auto said_at = boottime_now();
   std::string said;
-  while (!program_ends_.count(id)) {
+  while (!program_end_) {
     try {
       co_await sleep(kLookAgain);
     } catch (const std::exception&) {
@@ -75,8 +76,7 @@ awaitable<Result<std::string>> Loop::run_program(std::string what, pg::Command c
     auto lines = last_lines(output, 1);
     if (!lines.empty() && lines.front() != said) log_info("{}: {}", what, said = lines.front());
   }
-  auto status = program_ends_[id];
-  program_ends_.erase(id);
+  auto status = *program_end_;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) co_return output;
   std::string message = fmt::format("{} ended with {}", what, describe_status(status));
   for (const auto& line : last_lines(output, 5)) message += "\n  " + line;
@@ -84,6 +84,9 @@ awaitable<Result<std::string>> Loop::run_program(std::string what, pg::Command c
 }
 
 awaitable<Result<std::string>> Loop::initdb() {
+  if (auto forgotten = server_.forget_cluster(); !forgotten) {
+    co_return tl::unexpected(forgotten.error());
+  }
   auto marked = server_.set_job_marker("initdb");
   if (!marked) co_return tl::unexpected(marked.error());
   if (server_.look_at_data_directory() != DataDirectory::empty) {
@@ -93,7 +96,7 @@ awaitable<Result<std::string>> Loop::initdb() {
                      "the data directory holds a cluster that has been promoted",
                      "if it is whole, remove " + config_.server.state_dir + "/job");
     }
-    auto cleared = co_await server_.clear_data_directory("an unfinished initdb");
+    auto cleared = co_await server_.clear_data_directory("an unfinished initdb", true);
     if (!cleared) co_return tl::unexpected(cleared.error());
   }
   co_return co_await run_program("initdb", server_.initdb_command(), seconds(300));
@@ -131,13 +134,17 @@ awaitable<Result<std::string>> Loop::clone(core::Clone how) {
     if (!noted) co_return tl::unexpected(noted.error());
     seen_.reclones = server_.reclones();
   }
-  auto marked = server_.set_job_marker("clone");
+  const bool unfinished = server_.interrupted_job() == "clone";
+  // What was there before keeps its WAL, also when this ends in the midst.
+  auto marked = server_.set_job_marker(unfinished ? "clone" : "clearing");
   if (!marked) co_return tl::unexpected(marked.error());
   job_harmless_ = false;
   if (server_.look_at_data_directory() != DataDirectory::empty) {
-    auto cleared = co_await server_.clear_data_directory("cloning from " + from.name);
+    auto cleared = co_await server_.clear_data_directory("cloning from " + from.name, unfinished);
     if (!cleared) co_return tl::unexpected(cleared.error());
   }
+  marked = server_.set_job_marker("clone");
+  if (!marked) co_return tl::unexpected(marked.error());
   auto done = co_await run_program("pg_basebackup", server_.basebackup_command(upstream(from)),
                                    kCloneLimit);
   if (!done) co_return done;
@@ -146,26 +153,14 @@ awaitable<Result<std::string>> Loop::clone(core::Clone how) {
   co_return from.name;
 }
 
-bool Loop::is_leader(const MemberName& name) const {
-  const auto& leader = seen_.dcs.cluster.leader;
-  return leader && leader->name == name;
-}
-
-awaitable<Result<std::string>> Loop::rewind(core::Rewind about) {
-  const auto& from = about.from;
-  job_harmless_ = true;  // until pg_rewind runs
-  auto written = server_.write_pgpass({from.address});
-  if (!written) co_return tl::unexpected(written.error());
-  // pg_rewind reads the leader's control file, which tells the new timeline after a checkpoint
-  // only.
+// pg_rewind reads the leader's control file, which tells the new timeline after a checkpoint only.
+awaitable<Result<void>> Loop::await_checkpoint(core::UpstreamMember from) {
   const auto* leader = seen_.dcs.cluster.member(from.name);
   Timeline wanted = leader ? leader->timeline : 0;
   auto give_up_at = boottime_now() + kCheckpointOfLeader;
   for (;;) {
     auto timeline = co_await server_.control_timeline_of(upstream(from), seconds(3));
-    if (timeline && *timeline >= wanted) break;
-    // A server that is down for nothing is missed in the race.
-    if (!is_leader(from.name)) co_return fail(ErrorKind::retry, from.name + " leads no more");
+    if (timeline && *timeline >= wanted) co_return Result<void>();
     if (boottime_now() > give_up_at) {
       co_return fail(ErrorKind::retry, timeline
                                            ? "the leader has made no checkpoint since its promotion"
@@ -173,6 +168,17 @@ awaitable<Result<std::string>> Loop::rewind(core::Rewind about) {
     }
     co_await sleep(milliseconds(200));
   }
+}
+
+awaitable<Result<std::string>> Loop::rewind(core::Rewind about) {
+  const auto& from = about.from;
+  job_harmless_ = true;  // until pg_rewind runs
+  auto written = server_.write_pgpass({from.address});
+  if (!written) co_return tl::unexpected(written.error());
+  seen_.job_waits = true;
+  auto ready = co_await await_checkpoint(from);
+  seen_.job_waits = false;
+  if (!ready) co_return tl::unexpected(ready.error());
   auto kept = co_await server_.keep_diverged_wal("the rewind from " + from.name, about.parted_at);
   if (!kept) co_return tl::unexpected(kept.error());
   auto marked = server_.set_job_marker("rewind");
@@ -189,7 +195,7 @@ awaitable<Result<std::string>> Loop::rewind(core::Rewind about) {
   // It says so before it writes its first byte; up to then the directory is whole. One that is told
   // to end may still get there.
   auto output = config_.server.state_dir + "/pg_rewind.log";
-  if (done || (!cancelled && !contains(output, "need to copy"))) {
+  if (done || (!cancelled && !file_contains(output, "need to copy"))) {
     auto whole = server_.clear_job_marker();
     if (!whole) co_return tl::unexpected(whole.error());
   }

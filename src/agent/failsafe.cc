@@ -10,14 +10,6 @@
 
 namespace pgsteady::agent {
 namespace asio = boost::asio;
-namespace {
-
-bool takes_lock(core::TxnKind kind) {
-  using core::TxnKind;
-  return kind == TxnKind::acquire || kind == TxnKind::readopt || kind == TxnKind::retake;
-}
-
-}  // namespace
 
 void Loop::start_asker() {
   AskerHooks hooks;
@@ -73,7 +65,7 @@ void Loop::tell_promises() {
   const auto& going = seen_.transactions;
   lease::Promiser::Standing standing;
   standing.leads = state_.lock || seen_.guard.armed.valid() || seen_.server.is_primary() ||
-                   std::any_of(going.begin(), going.end(), takes_lock);
+                   std::any_of(going.begin(), going.end(), core::takes_lock);
   standing.leader_key = state_.takeover.key();
   standing.unsure_until = state_.unsure_until;
   promises_.decided(standing);
@@ -81,7 +73,7 @@ void Loop::tell_promises() {
 
 // A promise that was given since the decision voids it.
 bool Loop::may_send(core::TxnKind kind) {
-  if (!takes_lock(kind) || promises_.begin_taking(seen_.promise)) return true;
+  if (!core::takes_lock(kind) || promises_.begin_taking(seen_.promise)) return true;
   wake();
   return false;
 }

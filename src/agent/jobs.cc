@@ -43,6 +43,7 @@ awaitable<void> Loop::run_job(core::JobKind kind, awaitable<Result<std::string>>
     result = failed(e.what());
   }
   seen_.job.reset();
+  seen_.job_waits = false;
   seen_.interrupted_job = server_.interrupted_job();
   auto message = result ? *result : result.error().text();
   seen_.job_ends.push_back({kind, result.has_value(), job_harmless_, std::move(message)});
@@ -64,8 +65,10 @@ pg::Upstream Loop::upstream(const core::UpstreamMember& member) const {
   return {member.name, member.address, member.slot && seen_.dcs.cluster.settings().use_slots};
 }
 
-// The cluster's part of postgresql.conf, with what the policy says to synchronous replication.
-boost::json::object Loop::cluster_parameters() const {
+// The cluster's part of postgresql.conf, with what the policy says to synchronous replication;
+// nullopt while nothing is known of that.
+std::optional<boost::json::object> Loop::cluster_parameters() const {
+  if (!core::knows_settings(seen_)) return std::nullopt;
   const auto& settings = seen_.dcs.cluster.settings();
   auto postgresql = settings.postgresql;
   if (auto names = core::sync_names_for_file(state_, settings)) {
@@ -186,8 +189,8 @@ awaitable<void> Loop::checkpoint() {
   measure();
 }
 
-awaitable<void> Loop::sync_slots(std::vector<MemberName> members) {
-  auto done = co_await server_.sync_slots(members, seconds(10));
+awaitable<void> Loop::sync_slots(core::SyncSlots about) {
+  auto done = co_await server_.sync_slots(about.members, seconds(10), about.drop);
   if (done) co_return;
   log_warning("replication slots: {}", done.error().message);
   seen_.slots_failed = true;

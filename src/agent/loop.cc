@@ -7,6 +7,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/json/serialize.hpp>
 #include <fstream>
+#include <random>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -19,10 +20,8 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 using std::chrono::seconds;
 
-constexpr nanoseconds kHeartbeat = seconds(1);  // at most
-constexpr auto kRepeatReason = seconds(10);     // a reason that stays the same is logged again
-constexpr nanoseconds kUnarmedPatience = seconds(10);  // for the loop of a replica
-constexpr char kVersion[] = "4.1.4";                   // what peers and patronictl branch on
+constexpr auto kRepeatReason = seconds(10);  // a reason that stays the same is logged again
+constexpr char kVersion[] = "4.1.4";         // what peers and patronictl branch on
 
 lease::Instant boot_now() {
   return lease::Instant(boottime_now());
@@ -38,7 +37,6 @@ core::Identity identity(const config::NodeConfig& config) {
     }
     return fmt::format("[{}]:{}", address.host, address.port);
   };
-  self.connect = server.connect;
   self.conn_url = fmt::format("postgres://{}/postgres", host(server.connect));
   self.api_url = fmt::format("http://{}/patroni", host(config.restapi.connect));
   self.version = kVersion;
@@ -62,6 +60,11 @@ LogLevel level_of(core::Reason::Level level) {
   return static_cast<LogLevel>(level);
 }
 
+std::string random_name() {
+  std::random_device source;
+  return fmt::format("{:08x}{:08x}", source(), source());
+}
+
 }  // namespace
 
 Loop::Loop(const config::NodeConfig& config, std::unique_ptr<guard::Client> guard,
@@ -74,7 +77,9 @@ Loop::Loop(const config::NodeConfig& config, std::unique_ptr<guard::Client> guar
       guard_reader_(io_, guard_->fd()),
       timer_(io_),
       tick_timer_(io_),
+      retry_timer_(io_),
       server_(io_, config.server),
+      instance_(random_name()),
       self_(identity(config)) {
   auto post = [this](std::function<void()> f) { asio::post(io_, std::move(f)); };
   dcs_ = dcs::make_etcd(dcs_options(config), post);
@@ -105,7 +110,7 @@ void Loop::extend_deadline(const lease::Epoch& epoch, lease::Instant deadline,
 bool Loop::shows_life() const {
   bool armed = armed_revision_.load() != 0;
   auto now = boottime_now().count();
-  auto oldest = now - (armed ? patience_ns_.load() : kUnarmedPatience.count());
+  auto oldest = now - (armed ? patience_ns_.load() : lease::kUnarmedPatience.count());
   auto asked = guard_asked_ns_.load();
   return turned_at_ns_.load() > oldest && (asked == 0 || asked > oldest);
 }
@@ -173,7 +178,7 @@ void Loop::turn() {
   state_ = std::move(decision.state);
   if (!state_.lock) armed_revision_ = 0;
   tell_promises();
-  patience_ns_ = nanoseconds(std::max<nanoseconds>(seconds(1), seen_.lease.ttl * 2 / 5)).count();
+  patience_ns_ = lease::armed_patience(seen_.lease.ttl).count();
   log_reasons(decision);
   show(decision);
   carry_out(decision.actions);
@@ -200,6 +205,7 @@ void Loop::log_reasons(const core::Decision& decision) {
 void Loop::show(const core::Decision& decision) {
   NodeStatus status;
   status.scope = config_.scope;
+  status.instance = instance_;
   status.name = config_.name;
   status.version = PGSTEADY_VERSION;
   status.state = decision.member_state;
@@ -241,7 +247,7 @@ awaitable<void> Loop::heartbeat() {
   for (;;) {
     turned_at_ns_ = boottime_now().count();
     (void)guard_->alive();
-    timer.expires_after(std::min(kHeartbeat, nanoseconds(patience_ns_.load() / 2)));
+    timer.expires_after(lease::heartbeat_interval(nanoseconds(patience_ns_.load())));
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
   }
 }
@@ -279,26 +285,13 @@ void Loop::on_message(const guard::Message& message) {
   guard_asked_ns_ = 0;
   switch (message.kind) {
     case Kind::refused:
-      log_warning("the guardian refused: {}", message.text);
-      // An extension that came too late takes nothing away: the deadline that is in force decides.
-      if (message.code == static_cast<int>(Kind::arm) && message.epoch != asked_epoch_) {
-        seen_.guard.refused = asked_epoch_;
-      }
-      if (message.code == static_cast<int>(Kind::run_job)) program_refused_ = true;
+      on_refused(message);
       break;
     case Kind::server_exited:
-      if (message.fenced) {
-        ++fence_events_;
-        log_warning("the guardian fenced PostgreSQL: it is killed and reaped");
-      } else {
-        log_info("PostgreSQL has ended (wait status {})", message.code);
-      }
-      seen_.server.state = ServerState::stopped;
-      seen_.server.control.reset();
-      measure();
+      on_server_exited(message);
       break;
     case Kind::job_exited:
-      program_ends_[message.job] = message.code;
+      if (message.job == program_) program_end_ = message.code;
       return;
     case Kind::stop:
       log_info("asked to stop");
@@ -314,6 +307,28 @@ void Loop::on_message(const guard::Message& message) {
   bool routine = message.kind == Kind::armed && state_.lock && message.epoch == *state_.lock &&
                  board_.read()->has_lock;
   if (!routine) wake();
+}
+
+void Loop::on_refused(const guard::Message& message) {
+  using guard::Kind;
+  log_warning("the guardian refused: {}", message.text);
+  // An extension that came too late takes nothing away: the deadline that is in force decides.
+  if (message.code == static_cast<int>(Kind::arm) && message.epoch != asked_epoch_) {
+    seen_.guard.refused = asked_epoch_;
+  }
+  if (message.code == static_cast<int>(Kind::run_job)) program_refused_ = true;
+}
+
+void Loop::on_server_exited(const guard::Message& message) {
+  if (message.fenced) {
+    ++fence_events_;
+    log_warning("the guardian fenced PostgreSQL: it is killed and reaped");
+  } else {
+    log_info("PostgreSQL has ended (wait status {})", message.code);
+  }
+  seen_.server.state = ServerState::stopped;
+  seen_.server.control.reset();
+  measure();
 }
 
 void Loop::on_renewal(const dcs::RenewalReport& report) {

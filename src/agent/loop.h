@@ -3,7 +3,6 @@
 // the jobs that change the server.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/io_context.hpp>
@@ -38,8 +37,7 @@ class Loop {
   int run();  // until Finish
 
  private:
-  // --- loop.cc: deciding
-  // ---------------------------------------------------------------------------
+  // --- loop.cc: deciding -------------------------------------------------------------------------
   void start_renewer();
   void extend_deadline(const lease::Epoch& epoch, lease::Instant deadline, lease::Duration ttl);
   bool shows_life() const;
@@ -53,10 +51,11 @@ class Loop {
   awaitable<void> heartbeat();
   awaitable<void> listen_to_guardian();
   void on_message(const guard::Message& message);
+  void on_refused(const guard::Message& message);
+  void on_server_exited(const guard::Message& message);
   void on_renewal(const dcs::RenewalReport& report);
 
-  // --- failsafe.cc: promises
-  // -----------------------------------------------------------------------
+  // --- failsafe.cc: promises ---------------------------------------------------------------------
   void start_asker();
   void ask_for(std::optional<core::FailsafeTask> task);
   std::optional<core::FailsafeTask> remembered_task() const;
@@ -64,21 +63,21 @@ class Loop {
   bool may_send(core::TxnKind kind);
   std::optional<std::chrono::nanoseconds> failsafe_until() const;
 
-  // --- observe.cc: finding out
-  // ---------------------------------------------------------------------
+  // --- observe.cc: finding out -------------------------------------------------------------------
   awaitable<void> tick();  // reads etcd and measures the server once per loop_wait
   void read_dcs();
+  void read_again_soon();
   void measure();
   awaitable<void> measure_once();
   awaitable<void> probe_commit(lease::Duration limit);
   awaitable<void> ask_for_wal(core::AskForWal about);
+  awaitable<void> ask_twin(HostPort address);
   awaitable<void> ask_peers(std::vector<MemberName> members);
   awaitable<void> ask_peer(MemberName name, HostPort address,
                            std::shared_ptr<core::PeerRound> round,
                            std::shared_ptr<std::size_t> left);
 
-  // --- act.cc: carrying out
-  // ------------------------------------------------------------------------
+  // --- act.cc: carrying out ----------------------------------------------------------------------
   void carry_out(const std::vector<core::Action>& actions);
   bool act(const core::GrantLease& a);
   bool act(const core::AdoptLease& a);
@@ -93,6 +92,7 @@ class Loop {
   bool act(const core::PollLease& a);
   bool act(const core::AskPeers& a);
   bool act(const core::AskForWal& a);
+  bool act(const core::AskTwin& a);
   bool act(const core::AskPromises& a);
   bool act(const core::RunInitdb& a);
   bool act(const core::Clone& a);
@@ -120,7 +120,7 @@ class Loop {
   awaitable<Result<std::string>> initdb();
   awaitable<Result<void>> check_source(core::UpstreamMember from);
   awaitable<Result<std::string>> clone(core::Clone how);
-  bool is_leader(const MemberName& name) const;
+  awaitable<Result<void>> await_checkpoint(core::UpstreamMember from);
   awaitable<Result<std::string>> rewind(core::Rewind about);
   awaitable<Result<std::string>> start_server(core::StartServer how);
   awaitable<Result<std::string>> stop_server(core::StopServer how);
@@ -129,13 +129,13 @@ class Loop {
   awaitable<Result<std::string>> create_users();
   awaitable<void> try_lease_again();
   awaitable<void> checkpoint();
-  awaitable<void> sync_slots(std::vector<MemberName> members);
+  awaitable<void> sync_slots(core::SyncSlots about);
   // Runs a program under the guardian and waits for its end; logs its output's last line now and
   // then, and the end of the output when it fails.
   awaitable<Result<std::string>> run_program(std::string what, pg::Command command,
                                              std::chrono::seconds limit);
   awaitable<void> sleep(std::chrono::milliseconds duration);
-  boost::json::object cluster_parameters() const;
+  std::optional<boost::json::object> cluster_parameters() const;
   pg::Upstream upstream(const core::UpstreamMember& member) const;
   bool server_gone() const { return seen_.guard.phase == core::ServerPhase::none; }
 
@@ -148,12 +148,14 @@ class Loop {
   boost::asio::posix::stream_descriptor guard_reader_;
   boost::asio::steady_timer timer_;  // the decision's next_wake
   boost::asio::steady_timer tick_timer_;
+  boost::asio::steady_timer retry_timer_;
   pg::Server server_;
   std::unique_ptr<dcs::Dcs> dcs_;
   std::unique_ptr<Asker> asker_;
   std::unique_ptr<dcs::Renewer> renewer_;  // tells the asker
   lease::Epoch asker_epoch_;               // of its task
 
+  const std::string instance_;
   core::Identity self_;
   core::State state_;
   core::Observation seen_;
@@ -173,7 +175,8 @@ class Loop {
   bool program_refused_ = false;
   bool reload_due_ = false;
   std::int64_t next_program_ = 1;
-  std::map<std::int64_t, int> program_ends_;  // wait statuses that were reported
+  std::int64_t program_ = 0;        // that is waited for
+  std::optional<int> program_end_;  // its status
 
   // Shared with the renewal thread and the asker:
   std::atomic<std::int64_t> turned_at_ns_{0};    // boottime of the heartbeat's last beat

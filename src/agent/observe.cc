@@ -15,10 +15,12 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr auto kReadLimit = milliseconds(1000);
+constexpr auto kReadAgain = milliseconds(1000);  // after a read that failed
 // A watch tells what changes; a read makes up for one that is stuck.
 constexpr auto kQuietInterval = milliseconds(1900);
 constexpr auto kMeasureLimit = milliseconds(2000);
 constexpr auto kWalLimit = milliseconds(3000);
+constexpr auto kTwinLimit = milliseconds(3000);
 constexpr auto kPeerLimit = milliseconds(300);
 constexpr auto kStartingPause = milliseconds(20);  // between looks at a server that starts up
 
@@ -58,6 +60,15 @@ awaitable<void> Loop::tick() {
   }
 }
 
+// An election in etcd costs a read; the next tick may be far.
+void Loop::read_again_soon() {
+  retry_timer_.expires_after(
+      std::min<std::chrono::nanoseconds>(kReadAgain, seen_.dcs.cluster.settings().loop_wait));
+  retry_timer_.async_wait([this](boost::system::error_code error) {
+    if (!error && !seen_.dcs.reachable) read_dcs();
+  });
+}
+
 void Loop::read_dcs() {
   if (reading_) {
     read_again_ = true;
@@ -80,6 +91,7 @@ void Loop::read_dcs() {
       if (seen_.dcs.reachable || first)
         log_warning("cannot read from etcd: {}", snapshot.error().text());
       seen_.dcs.reachable = false;
+      read_again_soon();
     }
     wake();
     if (std::exchange(read_again_, false)) read_dcs();
@@ -134,6 +146,14 @@ awaitable<void> Loop::ask_for_wal(core::AskForWal about) {
   seen_.wal_asked = false;
   seen_.wal_answer = answer;  // without an answer nothing is proven
   measure();
+}
+
+awaitable<void> Loop::ask_twin(HostPort address) {
+  auto answer = co_await http::get(address, "/patroni", kTwinLimit);
+  auto other = answer ? parse_patroni(answer->body) : tl::unexpected(answer.error());
+  seen_.name_taken = other && other->name == config_.name && other->scope == config_.scope &&
+                     other->instance != instance_;
+  wake();
 }
 
 awaitable<void> Loop::ask_peers(std::vector<MemberName> members) {

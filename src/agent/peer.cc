@@ -44,6 +44,7 @@ void read_xlog(const json::object& xlog, PeerStatus& peer, std::vector<std::stri
 void read_own(const json::object& own, PeerStatus& peer, std::vector<std::string>& findings) {
   FieldReader fields(own);
   fields.text("version", peer.version);
+  fields.text("instance", peer.instance);
   fields.flag("unfit", peer.unfit);
   auto race = object_at(own, "race", fields);
   add_findings(fields, findings);

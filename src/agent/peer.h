@@ -30,8 +30,9 @@ struct PeerStatus {
     Lsn lsn;
   };
   std::optional<Race> race;
-  bool unfit = false;   // says of itself that others are to lead before it
-  std::string version;  // of pgsteady, empty when the peer is Patroni
+  bool unfit = false;    // says of itself that others are to lead before it
+  std::string version;   // of pgsteady, empty when the peer is Patroni
+  std::string instance;  // of its process, likewise
 
   bool running() const { return state == "running"; }
   bool is_primary() const { return running() && role == "primary"; }

@@ -17,9 +17,10 @@ namespace pgsteady::agent {
 struct NodeStatus {
   std::string scope;
   MemberName name;
-  std::string version;  // of pgsteady
-  // Patroni's word for what the node does: running, starting, stopped, stopping, crashed,
-  // "creating replica", "initializing new cluster", "start failed", ...
+  std::string version;   // of pgsteady
+  std::string instance;  // of this process: tells it from another node of its name
+  // Patroni's word for what the node does: running, starting, stopped, stopping, "start failed",
+  // "creating replica", "initializing new cluster", "running pg_rewind"
   std::string state = "stopped";
   bool has_lock = false;          // holds the leader key and its deadline has not passed
   bool cluster_unlocked = false;  // nobody holds the leader key

@@ -1,4 +1,4 @@
-// All of the REST interface in one function, for http::serve's handler.
+// All that is only asked for (GET, HEAD, OPTIONS), in one function, for http::serve's handler.
 //
 // Pure: the same status, request and time give the same answer. Any thread.
 #pragma once

@@ -184,7 +184,8 @@ TEST(Endpoints, PatroniDocumentOfAPrimary) {
   EXPECT_EQ(out.at("database_system_identifier").as_string(), "7301");
   EXPECT_EQ(out.at("patroni").as_object(),
             (boost::json::object{{"version", "4.1.4"}, {"scope", "demo"}, {"name", "pg1"}}));
-  EXPECT_EQ(out.at("pgsteady").as_object(), (boost::json::object{{"version", "0.1.0"}}));
+  EXPECT_EQ(out.at("pgsteady").as_object(),
+            (boost::json::object{{"version", "0.1.0"}, {"instance", ""}}));
   for (const char* absent :
        {"pause", "cluster_unlocked", "tags", "pending_restart", "watchdog_failed"}) {
     EXPECT_FALSE(out.contains(absent)) << absent;

@@ -60,7 +60,7 @@ bool fits_replica(const Question& question) {
   if (!is_running(status) || !status.server.is_standby()) return false;
   if (status.tags.noloadbalance() || !within_lag(question)) return false;
   auto wanted = question.parameter("replication_state");
-  return wanted.empty() || wanted == replication_state(status);
+  return wanted.empty() || wanted == status.server.replication_state();
 }
 
 bool is_replica(const Question& question) {
@@ -155,7 +155,7 @@ bool alive(const NodeStatus& status, nanoseconds now) {
 
 bool ready(const NodeStatus& status, const http::Request& request, nanoseconds now) {
   if (holds_lock(status, now)) return true;
-  if (!is_running(status) || replication_state(status) != "streaming") return false;
+  if (!is_running(status) || status.server.replication_state() != "streaming") return false;
   if (!status.dcs_reachable && status.server.receive_lsn == Lsn{}) return false;
   Question question{status, request, now};
   const auto& server = status.server;

@@ -121,15 +121,17 @@ void add_server(const NodeStatus& status, std::chrono::nanoseconds now, Expositi
   out.gauge("patroni_xlog_replayed_timestamp", "Time of the last replayed commit, epoch seconds",
             fmt::format("{:.6f}", epoch_seconds(server.replay_timestamp)));
   out.gauge("patroni_xlog_paused", "1 if replay is paused", int(standby && server.replay_paused));
-  auto streaming = replication_state(status) == "streaming";
+  auto streaming = status.server.replication_state() == "streaming";
   out.gauge("patroni_postgres_streaming", "1 if PostgreSQL is streaming", int(streaming));
-  out.gauge("patroni_postgres_in_archive_recovery", "1 if PostgreSQL replays from an archive", 0);
+  out.gauge("patroni_postgres_in_archive_recovery", "1 if PostgreSQL replays from an archive",
+            int(status.server.replication_state() == "in archive recovery"));
   bool running = server.state == ServerState::running;
   out.gauge("patroni_postgres_server_version", "PostgreSQL's version number, 0 if not running",
             running ? server.version : 0);
   out.counter("patroni_postgres_timeline", "Timeline, 0 if not running",
               running ? server.timeline : 0);
-  out.gauge("patroni_pending_restart", "1 if a restart is needed", int(server.pending_restart));
+  out.gauge("patroni_pending_restart", "1 if a restart is needed",
+            int(!server.pending_restart.empty()));
   out.gauge("patroni_postgres_state", "PostgreSQL's state, 5 is running, 12 is stopped",
             state_number(status.state));
 }

@@ -1,6 +1,5 @@
 #include "api/status_json.h"
 
-#include <array>
 #include <boost/json/array.hpp>
 
 #include "api/health.h"
@@ -55,23 +54,9 @@ void add_running(const NodeStatus& status, json::object& out) {
   out["server_version"] = server.version;
   out["xlog"] = xlog(server);
   if (server.timeline) out["timeline"] = server.timeline;
-  if (auto state = replication_state(status); !state.empty()) out["replication_state"] = state;
+  if (auto state = status.server.replication_state(); !state.empty())
+    out["replication_state"] = state;
   if (!server.replication.empty()) out["replication"] = replication(server);
-}
-
-// Boolean tags of Patroni's own are left out when they are false, but for a nofailover that has its
-// say over a failover_priority.
-json::object effective_tags(const Tags& tags) {
-  constexpr std::array<std::string_view, 5> switches = {"clonefrom", "nofailover", "noloadbalance",
-                                                        "nosync", "nostream"};
-  json::object out;
-  for (const auto& [key, value] : tags.values) {
-    bool is_switch =
-        std::find(switches.begin(), switches.end(), std::string_view(key)) != switches.end();
-    bool has_a_say = key == "nofailover" && tags.values.contains("failover_priority");
-    if (!is_switch || has_a_say || tags.is_set(std::string_view(key))) out[key] = value;
-  }
-  return out;
 }
 
 std::optional<SystemId> system_id(const NodeStatus& status) {
@@ -81,7 +66,7 @@ std::optional<SystemId> system_id(const NodeStatus& status) {
 }
 
 json::object own_part(const NodeStatus& status) {
-  json::object out{{"version", status.version}};
+  json::object out{{"version", status.version}, {"instance", status.instance}};
   if (status.unfit) out["unfit"] = true;
   if (status.race) {
     out["race"] = json::object{{"leaderless_revision", status.race->leaderless_revision},
@@ -119,14 +104,14 @@ Lsn leader_position(const ClusterView& cluster) {
 
 json::object member_document(const Member& member, const ClusterView& cluster) {
   bool leader = cluster.leader && cluster.leader->name == member.name;
-  bool streaming = !leader && !member.replication_state.empty();
+  bool told = !leader && !member.replication_state.empty();
   auto sync = sync_role(cluster, member.name);
   const char* replica = sync == SynchronousMode::on       ? "sync_standby"
                         : sync == SynchronousMode::quorum ? "quorum_standby"
                                                           : "replica";
   json::object out{{"name", member.name},
                    {"role", leader ? "leader" : replica},
-                   {"state", streaming ? member.replication_state : member.state},
+                   {"state", told ? member.replication_state : member.state},
                    {"api_url", member.api_url}};
   if (auto address = host_port_of_url(member.conn_url)) {
     out["host"] = address->host;
@@ -134,6 +119,9 @@ json::object member_document(const Member& member, const ClusterView& cluster) {
   }
   if (member.timeline) out["timeline"] = member.timeline;
   if (member.pending_restart) out["pending_restart"] = true;
+  if (!member.pending_restart_reason.empty()) {
+    out["pending_restart_reason"] = member.pending_restart_reason;
+  }
   if (!member.scheduled_restart.empty()) out["scheduled_restart"] = member.scheduled_restart;
   if (!member.tags.values.empty()) out["tags"] = member.tags.values;
   if (leader) return out;
@@ -173,11 +161,6 @@ std::string role(const NodeStatus& status, std::chrono::nanoseconds now) {
   return holds_lock(status, now) ? "primary" : "replica";
 }
 
-std::string replication_state(const NodeStatus& status) {
-  bool streams = status.server.is_standby() && status.server.receiver_state == "streaming";
-  return streams ? "streaming" : "";
-}
-
 json::object node_document(const NodeStatus& status, std::chrono::nanoseconds now) {
   json::object out{{"state", status.state}, {"role", role(status, now)}};
   if (status.server.state == ServerState::running) add_running(status, out);
@@ -192,9 +175,16 @@ json::object node_document(const NodeStatus& status, std::chrono::nanoseconds no
   out["dcs_last_seen"] =
       std::chrono::duration_cast<std::chrono::seconds>(status.dcs_last_seen.time_since_epoch())
           .count();
-  if (auto tags = effective_tags(status.tags); !tags.empty()) out["tags"] = std::move(tags);
+  if (auto tags = status.tags.told(); !tags.empty()) out["tags"] = std::move(tags);
   if (auto id = system_id(status)) out["database_system_identifier"] = id->text();
-  if (status.server.pending_restart) out["pending_restart"] = true;
+  if (const auto& changes = status.server.pending_restart; !changes.empty()) {
+    out["pending_restart"] = true;
+    out["pending_restart_reason"] = setting_changes_json(changes);
+  }
+  if (const auto* own = status.cluster.member(status.name);
+      own && !own->scheduled_restart.empty()) {
+    out["scheduled_restart"] = own->scheduled_restart;
+  }
   if (status.watchdog_failed) out["watchdog_failed"] = true;
   out["patroni"] =
       json::object{{"version", kPatroniVersion}, {"scope", status.scope}, {"name", status.name}};

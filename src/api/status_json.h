@@ -17,7 +17,6 @@ bool is_running(const agent::NodeStatus& status);
 // A leader lives on promises, or this node has given one that still binds it.
 bool failsafe_is_active(const agent::NodeStatus& status, std::chrono::nanoseconds now);
 std::string role(const agent::NodeStatus& status, std::chrono::nanoseconds now);
-std::string replication_state(const agent::NodeStatus& status);  // streaming, or empty
 
 // What a replica is by the mode and the sync key: on, quorum, or neither.
 SynchronousMode sync_role(const ClusterView& cluster, const MemberName& name);

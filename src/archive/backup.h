@@ -3,7 +3,6 @@
 
 #include <boost/json/object.hpp>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 

@@ -1,7 +1,5 @@
 #include "archive/codec.h"
 
-#include <fmt/format.h>
-
 #include "archive/codec_streams.h"
 
 namespace pgsteady::archive {

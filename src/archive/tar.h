@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <ctime>
-#include <functional>
 #include <map>
 #include <string>
 #include <string_view>

@@ -10,7 +10,6 @@ namespace pgsteady {
 // An error's kind is named by what the caller must do about it.
 enum class ErrorKind {
   retry,      // passing fault (network, timeout): try again after a pause
-  fenced,     // the right to act is gone: stop acting as a leader
   not_found,  // the thing asked for is not there
   refused,    // the request is wrong or not allowed: correct it
   corrupt,    // data failed a check: don't use it

@@ -16,6 +16,8 @@
 namespace pgsteady {
 namespace {
 
+constexpr auto kFlushLimit = std::chrono::milliseconds(100);  // a server may wait for a new agent
+
 constexpr std::pair<std::string_view, LogLevel> kNames[] = {
     {"DEBUG", LogLevel::debug}, {"INFO", LogLevel::info},         {"WARNING", LogLevel::warning},
     {"ERROR", LogLevel::error}, {"CRITICAL", LogLevel::critical},
@@ -98,7 +100,7 @@ BackgroundLog::BackgroundLog() : writer_(*new BackgroundWriter(STDERR_FILENO, te
 }
 
 BackgroundLog::~BackgroundLog() {
-  writer_.flush(std::chrono::milliseconds(500));
+  writer_.flush(kFlushLimit);
 }
 
 void log_line(LogLevel level, std::string_view message) {

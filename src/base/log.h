@@ -19,7 +19,7 @@ void log_line(LogLevel level, std::string_view message);
 
 // While one lives, nobody who logs waits for stderr, whose reader may be stuck and whose disk may
 // hang: a thread of its own writes. What finds no room within 64 KiB is dropped, and said to be.
-// The end gives that thread 500 ms; an abort gives it none. One in a process, made before other
+// The end gives that thread 100 ms; an abort gives it none. One in a process, made before other
 // threads log.
 class BackgroundLog {
  public:

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "cli/commands.h"
-#include "cli/process_environment.h"
+#include "cli/complain.h"
 #include "config/config.h"
 #include "http/server.h"
 
@@ -32,9 +32,10 @@ void respond(const config::NodeConfig& config, const agent::StatusBoard& board,
   }
   auto operation = api::parse_operation(request, config.restapi.authentication);
   if (!operation) return answer(operation.error());
-  requests.submit(std::move(*operation), [answer](int status, std::string text) {
-    answer(api::answer_operation(status, std::move(text)));
-  });
+  requests.submit(std::move(*operation),
+                  [answer = std::move(answer)](int status, std::string text) {
+                    answer(api::answer_operation(status, std::move(text)));
+                  });
 }
 
 }  // namespace

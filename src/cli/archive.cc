@@ -9,8 +9,8 @@
 #include "archive/wal_push.h"
 #include "base/process.h"
 #include "cli/commands.h"
+#include "cli/complain.h"
 #include "cli/open_archive.h"
-#include "cli/process_environment.h"
 
 namespace pgsteady::cli {
 namespace {

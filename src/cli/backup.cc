@@ -11,8 +11,8 @@
 #include "archive/recovery.h"
 #include "archive/wal_name.h"
 #include "cli/commands.h"
+#include "cli/complain.h"
 #include "cli/open_archive.h"
-#include "cli/process_environment.h"
 #include "cli/table.h"
 
 namespace pgsteady::cli {

@@ -1,13 +1,12 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <optional>
 #include <thread>
 
 #include "api/status_json.h"
 #include "cli/cluster_access.h"
 #include "cli/commands.h"
-#include "cli/process_environment.h"
+#include "cli/complain.h"
 #include "cli/table.h"
 
 namespace pgsteady::cli {

@@ -138,7 +138,8 @@ void add_member_operations(CLI::App& app, cli::OperateOptions& options) {
   for (auto* command : {restart, reload, reinit}) {
     add_force(command, options);
     command->add_option("scope", options.scope, "the cluster")->required();
-    command->add_option("members", options.members, "without any: all");
+    command->add_option("members", options.members,
+                        command == reinit ? "at least one" : "without any: all");
   }
 }
 

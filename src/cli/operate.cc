@@ -10,7 +10,7 @@
 
 #include "cli/cluster_access.h"
 #include "cli/commands.h"
-#include "cli/process_environment.h"
+#include "cli/complain.h"
 
 namespace pgsteady::cli {
 namespace {

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "cli/commands.h"
-#include "cli/process_environment.h"
+#include "cli/complain.h"
 #include "config/config.h"
 
 namespace pgsteady::cli {

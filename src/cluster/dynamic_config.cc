@@ -1,8 +1,10 @@
 #include "cluster/dynamic_config.h"
 
 #include <fmt/format.h>
+#include <algorithm>
 #include <array>
 #include <boost/json/value.hpp>
+#include <cstdlib>
 
 #include "cluster/json.h"
 
@@ -15,6 +17,11 @@ constexpr std::array kNotHonoured = {"standby_cluster",      "slots",
                                      "ignore_slots",         "member_slots_ttl",
                                      "primary_stop_timeout", "master_stop_timeout",
                                      "max_timelines_history"};
+
+constexpr std::array kHonoured = {
+    "maximum_lag_on_failover", "check_timeline",          "pause",
+    "failsafe_mode",           "synchronous_mode",        "synchronous_mode_strict",
+    "synchronous_node_count",  "maximum_lag_on_syncnode", "postgresql"};
 
 struct Seconds {
   const char* key;
@@ -32,6 +39,12 @@ constexpr std::array kSeconds = {
 
 std::optional<double> as_double(const boost::json::value& value) {
   if (value.is_double()) return value.as_double();
+  if (value.is_string()) {
+    const std::string text(value.as_string());
+    char* end = nullptr;
+    auto number = std::strtod(text.c_str(), &end);
+    return !text.empty() && *end == 0 ? std::optional(number) : std::nullopt;
+  }
   auto whole = json_to_int(value);
   return whole ? std::optional(static_cast<double>(*whole)) : std::nullopt;
 }
@@ -40,10 +53,9 @@ void read_seconds(const boost::json::object& raw, const Seconds& setting, Dynami
   const auto* value = raw.if_contains(setting.key);
   if (!value || value->is_null()) return;
   auto seconds = as_double(*value);
-  if (!seconds || *seconds < setting.least || *seconds > 86400) {
-    config.warnings.push_back(fmt::format("{}: expected seconds from {} to 86400, using {} s",
-                                          setting.key, setting.least,
-                                          (config.*setting.target).count() / 1000.0));
+  if (!seconds || !(*seconds >= setting.least && *seconds <= 86400)) {  // nor is it "nan"
+    config.wrong.push_back(
+        fmt::format("{}: expected seconds from {} to 86400", setting.key, setting.least));
     return;
   }
   config.*setting.target = std::chrono::milliseconds(static_cast<std::int64_t>(*seconds * 1000));
@@ -66,6 +78,25 @@ bool is_off(const boost::json::value& value) {
   if (value.is_null()) return true;
   if (value.is_object()) return value.as_object().empty();
   return !json_to_bool(value).value_or(true);
+}
+
+template <std::size_t N>
+bool holds(const std::array<const char*, N>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+void warn_of_others(const boost::json::object& raw, DynamicConfig& config) {
+  for (const auto& entry : raw) {
+    const std::string_view key = entry.key();
+    bool in_seconds = std::any_of(kSeconds.begin(), kSeconds.end(),
+                                  [&](const Seconds& setting) { return key == setting.key; });
+    if (in_seconds || holds(kHonoured, key)) continue;
+    if (!holds(kNotHonoured, key)) {
+      config.warnings.push_back(fmt::format("{}: unknown key", key));
+    } else if (!is_off(entry.value())) {
+      config.warnings.push_back(fmt::format("{}: not honoured yet", key));
+    }
+  }
 }
 
 }  // namespace
@@ -93,19 +124,13 @@ DynamicConfig dynamic_config_from_object(boost::json::object raw) {
                  config.remove_data_directory_on_rewind_failure);
       inner.flag("remove_data_directory_on_diverged_timelines",
                  config.remove_data_directory_on_diverged_timelines);
-      for (const auto& finding : inner.findings())
-        config.warnings.push_back("postgresql." + finding);
+      for (const auto& finding : inner.findings()) config.wrong.push_back("postgresql." + finding);
     } else {
       fields.complain("postgresql", "an object");
     }
   }
-  for (const auto& finding : fields.findings()) config.warnings.push_back(finding);
-  for (const char* key : kNotHonoured) {
-    const auto* value = raw.if_contains(key);
-    if (value && !is_off(*value)) {
-      config.warnings.push_back(fmt::format("{}: not honoured yet", key));
-    }
-  }
+  for (const auto& finding : fields.findings()) config.wrong.push_back(finding);
+  warn_of_others(raw, config);
   config.raw = std::move(raw);
   return config;
 }

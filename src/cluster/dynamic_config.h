@@ -34,8 +34,9 @@ struct DynamicConfig {
   boost::json::object postgresql;  // parameters, pg_hba, ... as they stand under `postgresql`
   boost::json::object raw;         // the whole key, for writing it back unchanged
 
-  std::vector<std::string> warnings;  // settings that were wrong (then the default holds) or are
-                                      // not honoured yet, each with its name
+  // Settings of a wrong value, for which the default holds, and those that are not honoured, each
+  // line with its name first: "ttl: expected ...", "postgresql.use_slots: ...".
+  std::vector<std::string> wrong, warnings;
   bool operator==(const DynamicConfig& other) const { return raw == other.raw; }
 };
 

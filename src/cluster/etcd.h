@@ -19,23 +19,19 @@ struct KeyValue {
 };
 
 struct Compare {
-  enum class What { create_revision, mod_revision, value, none_newer };
+  enum class What { create_revision, mod_revision, none_newer };
   What what = What::create_revision;
   std::string key;            // for none_newer what all keys it looks at begin with; ends in '/'
   std::int64_t revision = 0;  // for the revisions; 0 means "does not exist"
-  std::string value;          // for value
 
   bool operator==(const Compare&) const = default;
-  static Compare absent(std::string key) { return {What::create_revision, std::move(key), 0, {}}; }
+  static Compare absent(std::string key) { return {What::create_revision, std::move(key), 0}; }
   static Compare unchanged(std::string key, std::int64_t mod_revision) {
-    return {What::mod_revision, std::move(key), mod_revision, {}};
-  }
-  static Compare value_is(std::string key, std::string value) {
-    return {What::value, std::move(key), 0, std::move(value)};
+    return {What::mod_revision, std::move(key), mod_revision};
   }
   // No key there was written after this revision of etcd.
   static Compare none_newer(std::string folder, std::int64_t revision) {
-    return {What::none_newer, std::move(folder), revision, {}};
+    return {What::none_newer, std::move(folder), revision};
   }
 };
 

@@ -44,9 +44,12 @@ std::optional<bool> json_to_bool(const boost::json::value& value) {
 std::optional<std::int64_t> json_to_int(const boost::json::value& value) {
   if (value.is_int64()) return value.as_int64();
   if (!value.is_string()) return std::nullopt;
-  auto number = parse_decimal({value.as_string().data(), value.as_string().size()});
+  std::string_view text = value.as_string();
+  const bool negative = text.starts_with('-');
+  if (negative) text.remove_prefix(1);
+  auto number = parse_decimal(text);
   if (!number || *number > INT64_MAX) return std::nullopt;
-  return static_cast<std::int64_t>(*number);
+  return negative ? -static_cast<std::int64_t>(*number) : static_cast<std::int64_t>(*number);
 }
 
 const boost::json::value* FieldReader::find(std::string_view key) const {

@@ -1,6 +1,7 @@
 // What one node's own PostgreSQL looks like at a moment: facts only, each as measured.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -14,9 +15,9 @@
 namespace pgsteady {
 
 enum class DataDirectory {
-  unknown,  // not looked at yet
+  unknown,  // not looked at yet, or it cannot be read
   empty,    // missing or without files
-  valid,    // PG_VERSION and global/pg_control are there and read well
+  valid,    // PG_VERSION and global/pg_control are there, whatever is in them
   broken,   // files, but no server can start from them (an interrupted clone, garbage)
 };
 
@@ -25,15 +26,25 @@ struct ControlFile {
   SystemId system_id;
   std::string state;  // "in production", "shut down", "shut down in recovery", ...
   Timeline timeline = 0;
-  Lsn checkpoint;  // latest checkpoint location
-  Lsn min_recovery;
+  Lsn checkpoint;    // latest checkpoint location
+  Lsn min_recovery;  // a standby is consistent from there on
   bool checksums = false;
   bool wal_log_hints = false;
+  Timeline min_recovery_timeline = 0;  // of that position, 0 when there is none
+  // A clone or a rewind, to which PostgreSQL has not yet added the WAL that makes it whole.
+  bool within_backup = false;
 
   bool operator==(const ControlFile&) const = default;
-  bool cleanly_shut_down() const {
-    return state == "shut down" || state == "shut down in recovery";
+  // A server that is stopped in the middle of its crash recovery writes "shut down in recovery"
+  // too, and no position at which its pages are consistent.
+  bool stopped_in_crash_recovery() const {
+    return state == "shut down in recovery" && min_recovery.value == 0;
   }
+  bool cleanly_shut_down() const {
+    return state == "shut down" || (state == "shut down in recovery" && min_recovery.value != 0);
+  }
+  Timeline newest_timeline() const { return std::max(timeline, min_recovery_timeline); }
+  Lsn newest_lsn() const { return std::max(checkpoint, min_recovery); }
   bool was_primary() const {
     return state == "in production" || state == "shut down" || state == "shutting down" ||
            state == "in crash recovery";
@@ -76,6 +87,12 @@ struct LocalServer {
   // The last FATAL or PANIC line of the server's log since its last start, while it does not run;
   // empty when there is none or the log is elsewhere.
   std::string complaint;
+  // Likewise the last in which the upstream server denied it WAL, and where in the log it stands.
+  std::string refusal;
+  std::uint64_t refused_at = 0;
+  // Of a standby while it starts up, from the titles of its processes; empty: not known.
+  std::string recovering;  // the WAL segment that it replays or looks for
+  bool receiving = false;  // WAL has streamed in
 
   // Valid while running:
   bool in_recovery = false;
@@ -88,13 +105,13 @@ struct LocalServer {
   bool replay_paused = false;
   bool replaying = false;      // standby without a receiver that has local WAL left to replay
   std::string receiver_state;  // pg_stat_wal_receiver.status, empty when there is no receiver
+  bool restores = false;       // standby with a restore_command
   std::string upstream;        // host:port of primary_conninfo as it is set now, empty when cut
   std::vector<TimelineSwitch> history;  // own timeline's; while stopped that of the control file's
   std::string start_time;               // postmaster's, Patroni's format
-  std::chrono::nanoseconds started_at{};  // boottime of the process's start
-  int version = 0;                        // 150018
+  int version = 0;                      // 150018
   SystemId system_id;
-  bool pending_restart = false;
+  SettingChanges pending_restart;
   std::vector<ReplicationRow> replication;
   std::string sync_names;           // primary: synchronous_standby_names as a session sees it
   bool checkpointer_waits = false;  // and no reload of the configuration can be pending with it
@@ -102,6 +119,12 @@ struct LocalServer {
 
   bool is_primary() const { return state == ServerState::running && !in_recovery; }
   bool is_standby() const { return state == ServerState::running && in_recovery; }
+  // Patroni's words for where a standby's WAL comes from; empty: nowhere, or of no standby.
+  std::string replication_state() const {
+    if (!is_standby()) return "";
+    if (receiver_state == "streaming") return "streaming";
+    return restores && receiver_state.empty() ? "in archive recovery" : "";
+  }
   // How far this server's WAL reaches: what a race compares.
   Lsn last_lsn() const {
     if (is_primary()) return write_lsn;

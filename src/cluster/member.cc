@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <algorithm>
+#include <array>
 #include <boost/json/serialize.hpp>
 
 #include "cluster/json.h"
@@ -23,6 +24,21 @@ void put_lsn(boost::json::object& out, const char* key, const std::optional<Lsn>
 bool Tags::is_set(std::string_view tag) const {
   const auto* value = values.if_contains({tag.data(), tag.size()});
   return value && json_to_bool(*value).value_or(false);
+}
+
+bool Tags::is_switch(std::string_view tag) {
+  static constexpr std::array<std::string_view, 5> kSwitches = {
+      "clonefrom", "nofailover", "noloadbalance", "nosync", "nostream"};
+  return std::find(kSwitches.begin(), kSwitches.end(), tag) != kSwitches.end();
+}
+
+boost::json::object Tags::told() const {
+  boost::json::object out;
+  for (const auto& [tag, value] : values) {
+    bool has_a_say = tag == "nofailover" && values.contains("failover_priority");
+    if (!is_switch(tag) || has_a_say || is_set(tag)) out[tag] = value;
+  }
+  return out;
 }
 
 std::int64_t Tags::number(std::string_view tag, std::int64_t otherwise) const {
@@ -48,6 +64,17 @@ std::string Tags::replicatefrom() const {
   return value && value->is_string() ? std::string(value->get_string()) : std::string();
 }
 
+boost::json::object setting_changes_json(const SettingChanges& changes) {
+  boost::json::object out;
+  for (const auto& [name, change] : changes) {
+    boost::json::object values;
+    if (!change.old_value.empty()) values["old_value"] = change.old_value;
+    if (!change.new_value.empty()) values["new_value"] = change.new_value;
+    out[name] = std::move(values);
+  }
+  return out;
+}
+
 std::string member_to_json(const Member& member) {
   boost::json::object out;
   put_text(out, "conn_url", member.conn_url);
@@ -56,9 +83,12 @@ std::string member_to_json(const Member& member) {
   put_text(out, "role", member.role);
   put_text(out, "version", member.version);
   put_text(out, "proxy_url", member.proxy_url);
-  if (!member.tags.values.empty()) out["tags"] = member.tags.values;
+  if (auto tags = member.tags.told(); !tags.empty()) out["tags"] = std::move(tags);
   if (member.checkpoint_after_promote_pending) out["checkpoint_after_promote"] = false;
   if (member.pending_restart) out["pending_restart"] = true;
+  if (!member.pending_restart_reason.empty()) {
+    out["pending_restart_reason"] = member.pending_restart_reason;
+  }
   put_lsn(out, "xlog_location", member.xlog_location);
   put_lsn(out, "replay_lsn", member.replay_lsn);
   put_lsn(out, "receive_lsn", member.receive_lsn);
@@ -100,6 +130,10 @@ Result<Member> member_from_json(MemberName name, std::string_view json) {
     } else {
       fields.complain("tags", "an object");
     }
+  }
+  if (const auto* reason = object->if_contains("pending_restart_reason");
+      reason && reason->is_object()) {
+    member.pending_restart_reason = reason->as_object();
   }
   if (const auto* restart = object->if_contains("scheduled_restart");
       restart && restart->is_object()) {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/types.h"
+#include "cluster/setting_change.h"
 
 namespace pgsteady {
 
@@ -16,8 +17,11 @@ struct Tags {
   boost::json::object values;
 
   bool operator==(const Tags&) const = default;
-  bool is_set(std::string_view tag) const;  // true, "true", 1, "yes", "on"
-  bool nofailover() const;                  // nofailover, or failover_priority 0
+  bool is_set(std::string_view tag) const;      // true, "true", 1, "yes", "on"
+  static bool is_switch(std::string_view tag);  // of Patroni's own, on or off
+  // Without switches that are off, but for a nofailover that has its say over a failover_priority.
+  boost::json::object told() const;
+  bool nofailover() const;  // nofailover, or failover_priority 0
   std::int64_t number(std::string_view tag, std::int64_t otherwise) const;
   bool noloadbalance() const { return is_set("noloadbalance"); }
   bool clonefrom() const { return is_set("clonefrom"); }
@@ -44,6 +48,7 @@ struct Member {
   std::optional<Lsn> replay_lsn;
   Timeline timeline = 0;
   bool pending_restart = false;
+  boost::json::object pending_restart_reason;  // setting_changes_json(); empty: not told
   bool pause = false;
   boost::json::object scheduled_restart;  // {"schedule", "postmaster_start_time"}; empty: none
   bool checkpoint_after_promote_pending = false;  // "checkpoint_after_promote": false
@@ -56,6 +61,7 @@ struct Member {
 
 // The JSON for members/NAME: compact, absent when unknown. name, lease, mod_revision are not in it.
 std::string member_to_json(const Member& member);
+boost::json::object setting_changes_json(const SettingChanges& changes);
 // Unknown keys are ignored; keys of a wrong type make an error that names them.
 Result<Member> member_from_json(MemberName name, std::string_view json);
 

@@ -1,6 +1,5 @@
 #include "cluster/view.h"
 
-#include <fmt/format.h>
 #include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
@@ -37,6 +36,8 @@ void read_config(const KeyValue& kv, ClusterView& view) {
     view.problems.push_back("config: " + config.error().message);
     return;
   }
+  for (const auto& finding : config->wrong)
+    view.problems.push_back("config: " + finding + "; the default holds");
   for (const auto& warning : config->warnings) view.problems.push_back("config: " + warning);
   view.config = std::move(*config);
 }
@@ -69,6 +70,11 @@ void read_status(const KeyValue& kv, ClusterView& view) {
       std::optional<Lsn> lsn;
       inner.lsn(name, lsn);
       if (lsn) status.slots.emplace(name, *lsn);
+    }
+  }
+  if (const auto* names = object->if_contains("retain_slots"); names && names->is_array()) {
+    for (const auto& name : names->as_array()) {
+      if (name.is_string()) status.retain_slots.emplace_back(name.as_string());
     }
   }
   for (const auto& finding : fields.findings()) view.problems.push_back("status: " + finding);
@@ -261,6 +267,10 @@ std::string status_to_json(const ClusterStatus& status) {
     boost::json::object slots;
     for (const auto& [name, lsn] : status.slots) slots[name] = static_cast<std::int64_t>(lsn.value);
     out["slots"] = std::move(slots);
+  }
+  if (!status.retain_slots.empty()) {
+    out["retain_slots"] =
+        boost::json::array(status.retain_slots.begin(), status.retain_slots.end());
   }
   return boost::json::serialize(out);
 }

@@ -26,6 +26,7 @@ struct LeaderKey {
 struct ClusterStatus {
   Lsn optime;
   std::map<std::string, Lsn> slots;
+  std::vector<std::string> retain_slots{};  // these two are Patroni's: kept as they are
   bool operator==(const ClusterStatus&) const = default;
 };
 

@@ -42,6 +42,13 @@ TEST(ParseCluster, ReadsWhatPatroniWrites) {
   EXPECT_FALSE(view.failover);
 }
 
+TEST(ClusterStatus, WhatOthersPutThereIsKept) {
+  const auto text = R"({"optime":5,"slots":{"a":7},"retain_slots":["pg2"]})";
+  auto view = parse_cluster({kv("status", text)}, 9);
+  ASSERT_TRUE(view.status);
+  EXPECT_EQ(status_to_json(*view.status), text);
+}
+
 TEST(ClusterView, AFailoverKeyThatNamesNobodyIsGarbage) {
   auto view = parse_cluster({kv("failover", R"({"ttl":"many"})")}, 7);
   EXPECT_FALSE(view.failover);
@@ -75,8 +82,8 @@ TEST(DynamicConfig, WrongSettingsFallBackAndAreNamed) {
   ASSERT_TRUE(config);
   EXPECT_EQ(config->ttl, std::chrono::seconds(5));
   EXPECT_TRUE(config->pause);
-  EXPECT_THAT(config->warnings, ElementsAre(HasSubstr("ttl"), HasSubstr("loop_wait"),
-                                            HasSubstr("standby_cluster: not honoured yet")));
+  EXPECT_THAT(config->wrong, ElementsAre(HasSubstr("ttl"), HasSubstr("loop_wait")));
+  EXPECT_THAT(config->warnings, ElementsAre(HasSubstr("standby_cluster: not honoured yet")));
 }
 
 TEST(Member, JsonRoundTrip) {
@@ -88,9 +95,20 @@ TEST(Member, JsonRoundTrip) {
   member.receive_lsn = Lsn{1};
   member.timeline = 3;
   member.tags.values["clonefrom"] = true;
+  member.pending_restart = true;
+  member.pending_restart_reason = setting_changes_json({{"max_connections", {"100", "200"}}});
   auto json = member_to_json(member);
+  EXPECT_THAT(json, HasSubstr(R"("max_connections":{"old_value":"100","new_value":"200"})"));
   EXPECT_THAT(json, ::testing::Not(HasSubstr("pause")));
   EXPECT_EQ(member_from_json("pg1", json), member);
+}
+
+TEST(Tags, SwitchesThatAreOffAreNotTold) {
+  Tags tags;
+  tags.values = {{"nosync", false}, {"clonefrom", "on"}, {"zone", false}, {"nofailover", false}};
+  EXPECT_EQ(tags.told(), (boost::json::object{{"clonefrom", "on"}, {"zone", false}}));
+  tags.values["failover_priority"] = 2;
+  EXPECT_TRUE(tags.told().contains("nofailover")) << "it has its say over the other";
 }
 
 TEST(Tags, FailoverPriorityZeroMeansNofailover) {

@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "cluster/dynamic_config.h"
+#include "cluster/json.h"
 #include "config/config.h"
 #include "config/environment.h"
 #include "config/etcd_section.h"
@@ -55,11 +57,32 @@ void read_restapi(Section section, RestApi& restapi) {
   section.check_unread(known_in_restapi());
 }
 
+// "name: what is wrong" as an error of that name; "postgresql.name: ..." one level deeper.
+using Teller = void (Section::*)(const std::string&, const std::string&);
+void tell(Section& dcs, const std::string& finding, Teller how) {
+  auto colon = finding.find(": ");
+  auto name = finding.substr(0, colon);
+  auto what = finding.substr(colon + 2);
+  auto dot = name.find('.');
+  if (dot == std::string::npos) return (dcs.*how)(name, what);
+  auto inner = dcs.section(name.substr(0, dot));
+  (inner.*how)(name.substr(dot + 1), what);
+}
+
 void read_dcs(Section& bootstrap, NodeConfig& config) {
   auto node = bootstrap.node("dcs");
   if (!node.IsDefined() || node.IsNull()) return;
   if (!node.IsMap()) return bootstrap.error("dcs", "expected a map of settings");
   config.bootstrap_dcs = yaml_to_json(node).as_object();
+  auto meaning = dynamic_config_from_object(config.bootstrap_dcs);
+  auto dcs = bootstrap.section("dcs");
+  // They count for the first node of a new cluster; what is made already they do not stop.
+  std::error_code unknown;
+  bool made = std::filesystem::exists(config.server.data_dir + "/PG_VERSION", unknown);
+  for (const auto& finding : meaning.wrong) {
+    tell(dcs, finding, made ? &Section::warning : &Section::error);
+  }
+  for (const auto& finding : meaning.warnings) tell(dcs, finding, &Section::warning);
 }
 
 void read_tags(Section& top, NodeConfig& config) {
@@ -67,6 +90,14 @@ void read_tags(Section& top, NodeConfig& config) {
   if (!node.IsDefined() || node.IsNull()) return;
   if (!node.IsMap()) return top.error("tags", "expected a map of tags");
   config.tags.values = yaml_to_json(node).as_object();
+  auto tags = top.section("tags");
+  for (const auto& [tag, value] : config.tags.values) {
+    if (value.is_null()) continue;
+    bool number = tag == "failover_priority" || tag == "sync_priority";
+    if (Tags::is_switch(tag) && !json_to_bool(value)) tags.error(tag, "expected true or false");
+    if (number && !json_to_int(value)) tags.error(tag, "expected a whole number");
+    if (tag == "replicatefrom" && !value.is_string()) tags.error(tag, "expected a member's name");
+  }
 }
 
 void read_log(Section section, NodeConfig& config) {

@@ -191,6 +191,21 @@ TEST_F(Load, TellsAllFindingsAtOnceWithTheirLines) {
   EXPECT_THAT(text, HasSubstr("node.yml:10: log.level: 'LOUD'"));
 }
 
+TEST_F(Load, WhatTheClusterAndTagsMeanIsLookedAtToo) {
+  auto text = errors(
+      minimal("bootstrap:\n  dcs:\n    ttl: long\n    postgresql:\n      use_slots: maybe\n"
+              "tags:\n  nofailover: sometimes\n  failover_priority: high\n  replicatefrom: 3\n"));
+  EXPECT_THAT(text, HasSubstr("node.yml:9: bootstrap.dcs.ttl: expected seconds"));
+  EXPECT_THAT(text, HasSubstr("node.yml:11: bootstrap.dcs.postgresql.use_slots: expected true or"));
+  EXPECT_THAT(text, HasSubstr("node.yml:13: tags.nofailover: expected true or false"));
+  EXPECT_THAT(text, HasSubstr("node.yml:14: tags.failover_priority: expected a whole number"));
+  EXPECT_THAT(text, HasSubstr("node.yml:15: tags.replicatefrom: expected a member's name"));
+  auto config = load_text(minimal("bootstrap: {dcs: {tttl: 5, slots: {a: {type: physical}}}}\n"));
+  ASSERT_TRUE(config) << config.error().text();
+  EXPECT_THAT(config->warnings, Contains(EndsWith("bootstrap.dcs.tttl: unknown key")));
+  EXPECT_THAT(config->warnings, Contains(EndsWith("bootstrap.dcs.slots: not honoured yet")));
+}
+
 TEST_F(Load, WarnsOfUnknownKeysAndSaysWhatWasMeant) {
   auto config = load_text(minimal("  data_dirr: /x\nrestapi:\n  certfile: /x\nzzz: 1\n"));
   ASSERT_TRUE(config) << config.error().text();

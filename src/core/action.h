@@ -66,6 +66,10 @@ struct AskForWal {  // whether `from` still has the WAL that follows `lsn`
   Lsn lsn;
 };
 
+struct AskTwin {  // whether a node of our name, other than we, answers at this URL
+  std::string api_url;
+};
+
 struct RunInitdb {};
 struct Clone {
   UpstreamMember from;
@@ -103,6 +107,7 @@ struct ClearMarker {};  // the data directory is whole
 struct Checkpoint {};
 struct SyncSlots {
   std::vector<MemberName> members;
+  bool drop = true;  // our other slots, if nobody uses them
 };
 struct ProbeCommit {  // one tiny transaction
   lease::Duration limit;
@@ -121,8 +126,8 @@ struct Finish {
 
 using Action =
     std::variant<GrantLease, AdoptLease, DropLease, HoldKey, LetGo, Transact, Arm, Disarm, Fence,
-                 SwitchFence, PollLease, AskPromises, AskPeers, AskForWal, RunInitdb, Clone, Rewind,
-                 StartServer, StopServer, Promote, Reconfigure, CreateUsers, ClearMarker,
-                 Checkpoint, SyncSlots, ProbeCommit, CancelJob, Reload, Reply, Finish>;
+                 SwitchFence, PollLease, AskPromises, AskPeers, AskForWal, AskTwin, RunInitdb,
+                 Clone, Rewind, StartServer, StopServer, Promote, Reconfigure, CreateUsers,
+                 ClearMarker, Checkpoint, SyncSlots, ProbeCommit, CancelJob, Reload, Reply, Finish>;
 
 }  // namespace pgsteady::core

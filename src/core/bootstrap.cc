@@ -4,13 +4,6 @@
 namespace pgsteady::core {
 namespace {
 
-std::optional<SystemId> own_system_id(const Turn& turn) {
-  const auto& server = turn.seen.server;
-  if (server.control) return server.control->system_id;
-  return turn.server_running() && server.system_id.value ? std::optional(server.system_id)
-                                                         : std::nullopt;
-}
-
 // The initialize key is ours while it is empty and hangs on our lease.
 bool claimed_by_me(const Turn& turn) {
   const auto& cluster = turn.cluster();
@@ -73,21 +66,6 @@ void rule_stale_initialize(Turn& turn) {
 }
 
 }  // namespace
-
-bool rule_foreign_system(Turn& turn) {
-  auto ours = own_system_id(turn);
-  auto theirs = turn.cluster().system_id();
-  if (!ours || !theirs || *ours == *theirs || turn.seen.interrupted_job) return false;
-  auto text = fmt::format("system ID mismatch, node {} belongs to a different cluster: {} != {}",
-                          turn.self.name, theirs->text(), ours->text());
-  turn.say(Reason::Level::critical, text);
-  if (turn.process_exists()) {
-    if (!turn.busy()) turn.act(StopServer{StopServer::Mode::fast, false, seconds(5)});
-  } else {
-    turn.act(Finish{1, text});
-  }
-  return true;
-}
 
 bool rule_bootstrap(Turn& turn) {
   const auto& cluster = turn.cluster();

@@ -6,7 +6,6 @@
 namespace pgsteady::core {
 namespace {
 
-constexpr auto kSlack = milliseconds(500);     // over loop_wait, for a measurement
 constexpr auto kAskAgain = milliseconds(100);  // while figures may change
 
 void ask_others(Turn& turn) {
@@ -160,11 +159,16 @@ std::string why_none(const std::vector<Candidate>& candidates, const MemberName&
   return fmt::format("{}", fmt::join(lines, "; "));
 }
 
-bool may_pass(Turn& turn, const std::vector<Candidate>& candidates, lease::Instant asked_at) {
+bool may_pass(Turn& turn, const std::vector<Candidate>& candidates, lease::Instant asked_at,
+              bool no_stream) {
   bool by_wal = std::any_of(candidates.begin(), candidates.end(),
                             [](const Candidate& candidate) { return candidate.by_wal; });
-  if (!by_wal || turn.now.boot >= asked_at + turn.settings().loop_wait + kSlack) return false;
+  auto give_up_at = asked_at + turn.settings().loop_wait + kMeasureSlack;
+  if ((!by_wal && !no_stream) || turn.now.boot >= give_up_at) return false;
   turn.wake_in(kAskAgain);
+  if (lease::Instant(turn.seen.server.measured_at) + kAskAgain <= turn.now.boot) {
+    turn.out.measure_now = true;
+  }
   if (!turn.seen.peers_asked && turn.seen.peers->asked_at + kAskAgain <= turn.now.boot) {
     ask_others(turn);
   }

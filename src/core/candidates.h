@@ -25,8 +25,10 @@ std::vector<Candidate> assess(const Turn& turn, const PeerRound& round, bool for
 // Empty when the wanted member (any, if empty) may take over.
 std::string why_none(const std::vector<Candidate>& candidates, const MemberName& wanted);
 
-// A node measures itself once a loop: what WAL positions say against a candidate counts when it has
-// held for longer than that since `asked_at`. Wakes the turn to look again.
-bool may_pass(Turn& turn, const std::vector<Candidate>& candidates, lease::Instant asked_at);
+// A node measures itself once a loop: what WAL positions say against a candidate, or that there is
+// no stream (`no_stream`), counts when it has held for longer than that since `asked_at`. Wakes the
+// turn to look again.
+bool may_pass(Turn& turn, const std::vector<Candidate>& candidates, lease::Instant asked_at,
+              bool no_stream = false);
 
 }  // namespace pgsteady::core

@@ -9,6 +9,7 @@ namespace {
 void apply_rules(Turn& turn) {
   absorb(turn);
   take_over_from_guardian(turn);
+  if (rule_twin(turn)) return;
   duty_requests(turn);
   duty_scheduled_restart(turn);
   if (rule_pause(turn)) return;
@@ -23,6 +24,7 @@ void apply_rules(Turn& turn) {
   if (!turn.seen.dcs.asked) return;
   if (!turn.seen.dcs.reachable) return rule_no_dcs(turn);
   if (!turn.fresh()) return;  // our own write is not in what we read yet
+  duty_waiting_rewind(turn);
   if (rule_foreign_system(turn)) return;
   if (rule_leader_key_is_mine(turn)) return;
   if (rule_bootstrap(turn)) return;
@@ -54,6 +56,7 @@ Decision decide(const State& state, const Identity& self, const Observation& see
   publish(turn);
   out.member_state = member_state(turn);
   out.unfit = is_unfit(turn) || seen.guard.watchdog_failed;
+  if (seen.dcs.reachable && turn.old_read()) out.read_now = true;
   out.state.begun = true;
   return out;
 }

@@ -29,6 +29,8 @@ struct Decision {
   std::optional<std::int64_t> leaderless_revision;
 };
 
+// Whether the cluster's settings are known. Until then a server is configured as it was before.
+bool knows_settings(const Observation& seen);
 // What synchronous_standby_names is to be in postgresql.conf; nullopt: whatever is configured.
 std::optional<std::string> sync_names_for_file(const State& state, const DynamicConfig& settings);
 

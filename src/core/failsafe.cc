@@ -69,11 +69,24 @@ bool on_promises(const Turn& turn) {
          turn.now.boot < *until && turn.now.boot < turn.seen.guard.deadline;
 }
 
+namespace {
+
+// Nobody can have, while all others keep their word; but a clock may have stood still. Who led has
+// reserved a timeline.
+bool another_has_led(const Turn& turn) {
+  const auto& before = turn.state.newest_reserved;
+  auto ours = std::max(turn.seen.server.timeline, turn.state.reserved_timeline);
+  auto newest = turn.cluster().reserved_timeline;
+  return turn.fresh() && before && newest > *before && newest > ours;
+}
+
+}  // namespace
+
 // As long as all others keep their word, a key that etcd has let go is still ours to take back.
 bool keeps_lock_on_promises(Turn& turn) {
   if (!on_promises(turn)) return false;
   const auto& leader = turn.cluster().leader;
-  if (!leader) return true;
+  if (!leader) return !another_has_led(turn);
   if (!turn.leader_is_me()) return false;
   lease::Epoch key{leader->lease, leader->mod_revision};
   if (key == *turn.state.lock) return true;

@@ -5,12 +5,9 @@ namespace pgsteady::core {
 namespace {
 
 constexpr auto kAfterFailure = seconds(1);
+constexpr auto kAfterRefusal = milliseconds(20);
 // etcd carries out a request within 7 s (5 s and two elections) or not at all.
 constexpr auto kLateTransaction = seconds(10);
-
-bool takes_lock(TxnKind kind) {
-  return kind == TxnKind::acquire || kind == TxnKind::readopt || kind == TxnKind::retake;
-}
 
 bool is_loss(lease::Renewal::State state) {
   return state == lease::Renewal::State::key_lost || state == lease::Renewal::State::lease_lost;
@@ -19,6 +16,7 @@ bool is_loss(lease::Renewal::State state) {
 void absorb_lock_taken(Turn& turn, const TxnEnd& end) {
   turn.state.lock = lease::Epoch{end.lease, end.revision};
   turn.state.successor.clear();
+  turn.state.newest_reserved.reset();
   turn.state.handing_over = false;
   turn.act(HoldKey{*turn.state.lock});
   turn.wake_at(turn.now.boot);
@@ -32,10 +30,29 @@ void absorb_retaken(Turn& turn, const TxnEnd& end) {
   turn.act(DropLease{true});
 }
 
+void lock_released(Turn& turn) {
+  auto& state = turn.state;
+  state.lock.reset();
+  state.returning = state.handing_over;
+  state.giving_up = state.handing_over = false;
+  turn.act(LetGo{});
+  turn.say("Leader key released");
+}
+
+// Our own release may be read before its answer comes.
+bool is_released(const Turn& turn) {
+  const auto& note = turn.cluster().release;
+  return note && note->leader == turn.self.name &&
+         note->leader_revision == turn.state.lock->mod_revision;
+}
+
 void absorb_txn(Turn& turn, const TxnEnd& end) {
   auto& state = turn.state;
   if (end.succeeded) state.written_revision = std::max(state.written_revision, end.revision);
-  if (!end.answered) state.txn_after[end.kind] = turn.now.boot + kAfterFailure;
+  if (!end.succeeded) {
+    auto pause = end.answered ? lease::Duration(kAfterRefusal) : lease::Duration(kAfterFailure);
+    state.txn_after[end.kind] = turn.now.boot + pause;
+  }
   if (!end.answered && !end.lease_gone && takes_lock(end.kind)) {
     state.unsure_until = turn.now.boot + kLateTransaction;
   }
@@ -49,6 +66,7 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
       break;
     case TxnKind::acquire:
       if (end.succeeded) state.reserved_timeline = state.asked_timeline;
+      if (end.succeeded) state.term_began = end.revision;
       [[fallthrough]];
     case TxnKind::readopt:
       if (end.succeeded) absorb_lock_taken(turn, end);
@@ -62,12 +80,9 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
       break;
     case TxnKind::release:
     case TxnKind::give_up:
-      if (!end.succeeded) break;
-      state.lock.reset();
-      state.returning = state.handing_over;
-      state.giving_up = state.handing_over = false;
-      turn.act(LetGo{});
-      turn.say("Leader key released");
+      if (end.succeeded && state.lock && state.lock->mod_revision < end.revision) {
+        lock_released(turn);
+      }
       break;
     case TxnKind::claim_initialize:
       state.bootstrapping = end.succeeded;
@@ -81,6 +96,11 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
       break;
     case TxnKind::member:
       if (!end.succeeded) state.member_written.clear();
+      if (end.answered && !end.succeeded && !state.registered) {
+        state.name_is_ours = state.twin_asked = false;
+        state.written_revision = std::max(state.written_revision, end.revision);  // read first
+      }
+      state.registered = state.registered || end.succeeded;
       break;
     case TxnKind::status:
       if (!end.succeeded) state.status_written.clear();
@@ -127,14 +147,22 @@ void absorb_job(Turn& turn, const JobEnd& end) {
                            end.message));
       break;
     case JobKind::rewind:
-      note_end(turn, state.rewind, end, "pg_rewind");
       state.rewound = end.ok;
-      if (!end.ok && !end.harmless && state.rewind.failures >= 3) state.rewind_failed = true;
+      if (!end.ok && end.harmless) {
+        turn.say(Reason::Level::warning, "pg_rewind was not run: " + end.message);
+        break;
+      }
+      note_end(turn, state.rewind, end, "pg_rewind");
+      if (!end.ok && state.rewind.failures >= 3) state.rewind_failed = true;
       break;
     case JobKind::start:
       if (!end.ok) note_end(turn, state.start, end, "starting PostgreSQL");
       break;
     case JobKind::promote:
+      if (end.ok) {
+        state.reserved_timeline = 0;
+        state.rewound = false;
+      }
       if (!end.ok && !end.harmless) state.promotion_failed = true;
       if (!end.ok) turn.say(Reason::Level::warning, end.message);
       break;
@@ -172,9 +200,8 @@ void absorb_other_leader(Turn& turn) {
     state.other_leader = leader->name;
     state.other_leader_served_since.reset();
   }
-  const auto* member = turn.cluster().member(leader->name);
-  bool serves = member && member->role == "primary" && member->state == "running";
-  if (serves && !state.other_leader_served_since) state.other_leader_served_since = turn.now.boot;
+  if (leader_serves(turn) && !state.other_leader_served_since)
+    state.other_leader_served_since = turn.now.boot;
 }
 
 void absorb_leader_key(Turn& turn) {
@@ -254,6 +281,9 @@ void rule_lost_lock(Turn& turn) {
   bool guardian_says = turn.seen.guard.refused == *state.lock;
   if (guardian_says) state.refused_at = turn.now.boot;
   if (!renewal_says && !etcd_says && !guardian_says) return;
+  if (etcd_says && is_released(turn)) return lock_released(turn);
+  bool releasing = turn.in_flight(TxnKind::release) || turn.in_flight(TxnKind::give_up);
+  if (!guardian_says && releasing) return;  // its answer, or the next read, tells how it ended
   if (!guardian_says && keeps_lock_on_promises(turn)) return;
   turn.say(Reason::Level::warning,
            fmt::format("Lock owner: {}; I am {}: lost the leader lock",

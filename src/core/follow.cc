@@ -14,19 +14,32 @@ Timeline leader_timeline(const Turn& turn) {
   return leader_serves(turn) ? turn.cluster().member(turn.cluster().leader->name)->timeline : 0;
 }
 
+// Where the timeline left the one before it, if that is known.
+std::optional<Lsn> began(const LocalServer& server, Timeline timeline) {
+  const auto& history = server.history;
+  bool known = !history.empty() && history.back().timeline + 1 == timeline;
+  return known ? std::optional(history.back().end) : std::nullopt;
+}
+
+// Where WAL goes on behind a page's header, all of it ends before the page.
+Lsn without_page_header(Lsn lsn) {
+  constexpr std::uint64_t kPage = 8192;
+  constexpr std::uint64_t kLongestHeader = 40;
+  auto into_page = lsn.value % kPage;
+  return into_page <= kLongestHeader ? Lsn{lsn.value - into_page} : lsn;
+}
+
 WalPosition position(const Turn& turn) {
   const auto& server = turn.seen.server;
   WalPosition result;
-  result.timeline = turn.server_running() ? server.timeline : server.control->timeline;
-  if (!server.history.empty() && server.history.back().timeline + 1 == result.timeline) {
-    result.began = server.history.back().end;
-  }
+  result.timeline = turn.server_running() ? server.timeline : server.control->newest_timeline();
+  result.began = began(server, result.timeline);
   if (turn.server_running()) {
     result.end = server.last_lsn();
     return result;
   }
   const auto& control = *server.control;
-  result.end = std::max(control.checkpoint, control.min_recovery);
+  result.end = control.newest_lsn();
   result.end_known = control.cleanly_shut_down();
   result.was_primary = control.was_primary();
   return result;
@@ -46,10 +59,54 @@ bool diverged(Turn& turn) {
   return turn.now.boot - *since > kHistoryPatience && !turn.server_running();
 }
 
-// On the leader's own timeline pg_rewind finds nothing to do, also when another node made it.
+// A server that was rewound, or crashed, has pages of all WAL up to a certain point of a certain
+// timeline. With the WAL of a leader that parted from that timeline before, it can never be whole:
+// PostgreSQL ends with a PANIC where it notices, and does not notice a timeline of the same number.
+Ancestry of_its_pages(const Turn& turn) {
+  const auto& control = *turn.seen.server.control;
+  WalPosition needed;
+  needed.timeline = control.newest_timeline();
+  needed.began = began(turn.seen.server, needed.timeline);
+  needed.end = without_page_header(control.newest_lsn());
+  if (MUTANT(rewound_follows_anybody)) return Ancestry::same;
+  return compare_with_leader(needed, leader_timeline(turn), turn.cluster().history);
+}
+
+// A server that starts up as a standby may stream from the leader: it may wait for WAL that only
+// this leader has. True when it may not, or not yet.
+bool rule_starting(Turn& turn, const UpstreamMember& leader) {
+  if (turn.seen.server.state != ServerState::starting) return false;  // it was whole before it hung
+  const auto& control = turn.seen.server.control;
+  auto& since = turn.state.diverged_since;
+  if (!control || leader_timeline(turn) == 0) {
+    since.reset();
+    turn.wake_in(milliseconds(100));
+    return true;
+  }
+  auto verdict = of_its_pages(turn);
+  if (verdict == Ancestry::same) {
+    since.reset();
+    return false;
+  }
+  if (!since) since = turn.now.boot;
+  if (verdict == Ancestry::unknown) {
+    turn.wake_at(std::max(*since + kHistoryPatience, turn.now.boot + seconds(1)));
+    return turn.now.boot < *since + kHistoryPatience;
+  }
+  // After its own crash it replays what it has, and comes up; then follow_running() judges it.
+  // Stopped now, it would look as if its pages ended where pg_control says.
+  if (control->min_recovery.value == 0 || turn.paused()) return true;
+  turn.say(fmt::format("cannot become consistent with the WAL of {}; stopping", leader.name));
+  turn.act(StopServer{StopServer::Mode::immediate, false, seconds(10)});
+  return true;
+}
+
+// On the leader's own timeline pg_rewind finds nothing to do, also when another node made it; and
+// it takes a stop in the middle of crash recovery for a clean one.
 bool can_rewind(const Turn& turn) {
   const auto& control = turn.seen.server.control;
   if (control && control->timeline == leader_timeline(turn)) return false;
+  if (control && (control->stopped_in_crash_recovery() || control->within_backup)) return false;
   return turn.settings().use_pg_rewind && !turn.state.rewind_failed && control &&
          (control->checksums || control->wal_log_hints);
 }
@@ -60,6 +117,7 @@ void reunite(Turn& turn, const UpstreamMember& leader) {
   if (can_rewind(turn)) {
     if (turn.state.rewind.waits(turn.now.boot)) return turn.wake_at(turn.state.rewind.until);
     turn.say(fmt::format("running pg_rewind from {}", leader.name));
+    turn.state.rewinds_from = leader.name;
     return turn.act(Rewind{leader, parted_at(position(turn).timeline, turn.cluster().history)});
   }
   bool failed = turn.state.rewind_failed;
@@ -78,6 +136,7 @@ void start_standby(Turn& turn, const std::optional<UpstreamMember>& upstream) {
   if (backoff.waits(turn.now.boot)) return turn.wake_at(backoff.until);
   turn.say("starting as a secondary");
   turn.state.starting = true;
+  turn.state.diverged_since.reset();
   turn.state.upstream = upstream;
   turn.state.slots_synced_at = {};  // other data than before has none of them
   turn.act(StartServer{false, upstream});
@@ -97,9 +156,15 @@ void follow_stopped(Turn& turn, const UpstreamMember& leader) {
     return;
   }
   if (rule_reclone(turn, leader)) return;
-  // pg_control of a rewound server still looks like a primary's; its WAL does not.
+  // pg_control of a rewound server still looks like a primary's; its WAL does not. Another rewind
+  // would end its recovery where its own WAL ends, and forget what it lacks.
   auto upstream = upstream_for_streaming(turn, leader);
-  if (turn.state.rewound) return start_standby(turn, upstream);
+  bool incomplete = turn.state.rewound || server.control->within_backup;
+  if (incomplete && of_its_pages(turn) == Ancestry::diverged) {
+    if (turn.state.rewound) turn.state.rewind_failed = true;  // as it is, nobody can use it
+    return reunite(turn, leader);
+  }
+  if (incomplete) return start_standby(turn, upstream);
   if (diverged(turn)) return reunite(turn, leader);
   start_standby(turn, upstream);
 }
@@ -171,9 +236,21 @@ void watch_lease(Turn& turn) {
   turn.wake_at(due);
 }
 
+// A rewind waits until its leader has made a checkpoint. When that leads no more, what this node
+// has counts in the race, so its server has to be up.
+void duty_waiting_rewind(Turn& turn) {
+  if (turn.seen.job != JobKind::rewind || !turn.seen.job_waits || MUTANT(rewind_waits_on)) return;
+  const auto& leader = turn.cluster().leader;
+  const auto& from = turn.state.rewinds_from;
+  if (leader && leader->name == from && !turn.state.takeover.ends()) return;
+  turn.say(fmt::format("not waiting to rewind from {}: it leads no more", from));
+  turn.act(CancelJob{});
+}
+
 void rule_follow(Turn& turn) {
   watch_lease(turn);
   if (turn.busy()) return;
+  if (turn.state.takeover.ends() && !turn.process_exists()) return rule_no_dcs(turn);
   if (turn.leader_is_me()) return rule_no_dcs(turn);  // not by this life of ours: nobody to follow
   auto leader = upstream_of_leader(turn);
   if (!leader) {
@@ -185,10 +262,15 @@ void rule_follow(Turn& turn) {
   if (turn.seen.guard.phase == ServerPhase::none) return follow_stopped(turn, *leader);
   if (turn.is_standby()) return follow_running(turn, *leader);
   if (turn.seen.guard.phase != ServerPhase::running || turn.seen.guard.as_primary) return;
-  turn.say("PostgreSQL is still starting up");
+  const auto& complaint = turn.seen.server.complaint;
+  turn.say("PostgreSQL is still starting up" + (complaint.empty() ? "" : " (" + complaint + ")"));
+  if (turn.seen.server.state == ServerState::stopped) {
+    turn.out.measure_now = true;  // measured before it was started
+    return;
+  }
   if (rule_stuck_start(turn, *leader)) return;
-  point_at(turn,
-           upstream_for_streaming(turn, *leader));  // it may wait for WAL that only this leader has
+  if (rule_starting(turn, *leader)) return;
+  point_at(turn, upstream_for_streaming(turn, *leader));
 }
 
 // A standby that runs streams as it would without a pause; nothing is stopped, started or rewound.

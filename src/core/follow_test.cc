@@ -28,6 +28,16 @@ TEST(Follow, PollsAsSoonAsTheLeadersLeaseIsOverdue) {
   EXPECT_TRUE(find<PollLease>(c.decide()));
 }
 
+// A host that stood still has an old view of everything.
+TEST(Follow, AnOldReadIsMadeAnewBeforeAnythingIsDone) {
+  auto c = Case().follows().stopped("shut down in recovery");
+  EXPECT_TRUE(find<StartServer>(c.decide()));
+  c.now.boot += 60s;
+  auto decision = c.decide();
+  EXPECT_FALSE(find<StartServer>(decision));
+  EXPECT_TRUE(decision.read_now);
+}
+
 // Who said that the lease is over may have been deposed: a read has to bear it out.
 TEST(Follow, ReadsEtcdBeforePollsAreBelieved) {
   auto c = Case().follows();
@@ -129,9 +139,60 @@ TEST(Follow, TwoTimelinesOfTheSameNumberAreNotTheSame) {
 TEST(Follow, AServerThatStillStartsIsPointedAtANewLeader) {
   auto c = Case().follows();
   c.seen.server.state = ServerState::starting;
+  c.seen.server.control = ControlFile{};
+  c.seen.server.control->system_id = kSystem;
+  c.seen.server.control->timeline = 1;
   EXPECT_FALSE(find<Reconfigure>(c.decide()));
   c.state.upstream = UpstreamMember{"pg3", {"10.0.0.3", 5432}};
   EXPECT_TRUE(find<Reconfigure>(c.decide()));
+  c.seen.server.control.reset();
+  EXPECT_FALSE(find<Reconfigure>(c.decide())) << "what it has to replay is not known yet";
+}
+
+// Its pages are of WAL on timeline 3 up to 900; the leader parted from that at 800.
+TEST(Follow, ARewoundServerFollowsOnlyWhoMakesItConsistent) {
+  auto c = Case().follows().stopped("in archive recovery");
+  c.state.rewound = true;
+  auto& control = *c.seen.server.control;
+  control.timeline = control.min_recovery_timeline = 3;
+  control.checkpoint = Lsn{700};
+  control.min_recovery = Lsn{900};
+  auto& leader = c.seen.dcs.cluster.members[1];
+  leader.timeline = 3;
+  EXPECT_TRUE(find<StartServer>(c.decide()));
+  leader.timeline = 4;
+  c.seen.dcs.cluster.history = {{3, Lsn{900}, "", "", ""}};
+  EXPECT_TRUE(find<StartServer>(c.decide()));
+  c.seen.dcs.cluster.history = {{3, Lsn{800}, "", "", ""}};
+  EXPECT_TRUE(find<Clone>(c.decide()));
+  auto forgotten = c;  // by an agent that was started anew
+  forgotten.state.rewound = false;
+  EXPECT_TRUE(find<Rewind>(forgotten.decide()));
+  forgotten.seen.server.control->within_backup = true;
+  EXPECT_TRUE(find<Clone>(forgotten.decide())) << "a second rewind would forget what it lacks";
+  auto starting = Case().follows();
+  starting.seen.server.state = ServerState::starting;
+  starting.seen.server.control = control;
+  starting.seen.dcs.cluster.members[1].timeline = 4;
+  starting.seen.dcs.cluster.history = c.seen.dcs.cluster.history;
+  starting.state.upstream.reset();
+  auto decision = starting.decide();
+  EXPECT_TRUE(find<StopServer>(decision));
+  EXPECT_FALSE(find<Reconfigure>(decision));
+  EXPECT_EQ(find<StopServer>(decision)->mode, StopServer::Mode::immediate);
+  auto hung = starting;
+  hung.seen.server.state = ServerState::hung;
+  EXPECT_TRUE(find<Reconfigure>(hung.decide())) << "it was whole before";
+  auto crashed = starting;
+  crashed.seen.server.control->min_recovery = Lsn{};
+  crashed.seen.server.control->checkpoint = Lsn{850};
+  decision = crashed.decide();
+  EXPECT_FALSE(find<StopServer>(decision)) << "it comes up with its own WAL";
+  EXPECT_FALSE(find<Reconfigure>(decision));
+  starting.seen.dcs.cluster.members[1].timeline = 0;
+  decision = starting.decide();
+  EXPECT_FALSE(find<StopServer>(decision)) << "it does not serve yet";
+  EXPECT_FALSE(find<Reconfigure>(decision));
 }
 
 TEST(Follow, AServerThatEndsBeforeItAnswersIsStartedAgainLater) {
@@ -155,6 +216,54 @@ TEST(Follow, WhatCannotBeRewoundIsCloned) {
   EXPECT_TRUE(find<Rewind>(c.decide()));
   c.state.rewind_failed = true;
   EXPECT_TRUE(find<Clone>(c.decide()));
+}
+
+// pg2's lease comes to its end: a poll within the margin before that, and a read of the same term.
+void lease_ends(Case& c, lease::Takeover& takeover) {
+  takeover.key_seen({12, 90});
+  takeover.polled({12, 0, 5, 3, c.now.boot - 2s, c.now.boot - 2s});
+  takeover.polled({12, 0, 5, 3, c.now.boot - 500ms, c.now.boot - 500ms});
+  takeover.read(c.now.boot - 100ms, 3);
+}
+
+TEST(Follow, ARewindDoesNotWaitForALeaderThatLeadsNoMore) {
+  auto c = Case().follows().stopped("in production");
+  c.seen.dcs.cluster.members[1].timeline = 2;
+  c.seen.dcs.cluster.history = {{1, Lsn{50}, "", "", ""}};
+  auto decision = c.decide();
+  ASSERT_TRUE(find<Rewind>(decision));
+  c.state = decision.state;
+  c.seen.job = JobKind::rewind;
+  c.seen.job_waits = true;
+  EXPECT_FALSE(find<CancelJob>(c.decide()));
+  auto gone = c;
+  gone.seen.dcs.cluster.leader.reset();
+  EXPECT_TRUE(find<CancelJob>(gone.decide()));
+  auto replaced = c;
+  replaced.seen.dcs.cluster.leader = LeaderKey{"pg3", 13, 95};
+  EXPECT_TRUE(find<CancelJob>(replaced.decide()));
+  auto ending = c;
+  lease_ends(ending, ending.state.takeover);
+  EXPECT_TRUE(find<CancelJob>(ending.decide()));
+  ending.seen.job_waits = false;
+  EXPECT_FALSE(find<CancelJob>(ending.decide())) << "it changes files already";
+  // Until the lock can be taken, its WAL has to be known.
+  ending.seen.job.reset();
+  decision = ending.decide();
+  const auto* start = find<StartServer>(decision);
+  ASSERT_TRUE(start);
+  EXPECT_FALSE(start->upstream);
+}
+
+// pg_rewind would take its last checkpoint for the end of its WAL.
+TEST(Follow, WhoWasStoppedInTheMiddleOfCrashRecoveryIsNotRewound) {
+  auto c = Case().follows().stopped("shut down in recovery");
+  c.seen.dcs.cluster.members[1].timeline = 2;
+  c.seen.dcs.cluster.history = {{1, Lsn{50}, "", "", ""}};
+  c.seen.server.control->min_recovery = Lsn{};
+  EXPECT_TRUE(find<Clone>(c.decide()));
+  c.seen.server.control->min_recovery = Lsn{950};
+  EXPECT_TRUE(find<Rewind>(c.decide()));
 }
 
 TEST(Follow, WhoForbidsItIsNotClonedWhenHistoriesPart) {

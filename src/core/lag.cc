@@ -9,11 +9,12 @@ namespace pgsteady::core {
 namespace {
 
 constexpr auto kOptimePatience = seconds(10);  // a leader writes its position once a second
-constexpr auto kSlack = milliseconds(500);     // over loop_wait, for a measurement
 
 // The optime is the last leader's word about itself. One that it had the time to write and did not
-// is an earlier leader's: of a cluster that was restored, say, and nobody may ever reach it.
+// is an earlier leader's: of a cluster that was restored, say, and nobody may ever reach it. Under
+// a key without a lease, which was put by hand, nobody led.
 bool is_another_leaders(const Turn& turn) {
+  if (turn.state.takeover.key().lease == 0) return false;
   const auto& served = turn.state.other_leader_served_since;
   const auto& gone = turn.state.takeover.gone_at();
   if (!served || turn.cluster().status_revision >= turn.state.takeover.key().mod_revision)
@@ -42,7 +43,7 @@ std::set<MemberName> could_have_more(const Turn& turn) {
 bool rest_is_nowhere(const Turn& turn, const PeerRound& round, lease::Instant free_at) {
   const auto& cluster = turn.cluster();
   if (!cluster.failsafe && turn.state.other_leader.empty() && cluster.history.empty()) return false;
-  bool measured_since = turn.now.boot - free_at > turn.settings().loop_wait + kSlack;
+  bool measured_since = turn.now.boot - free_at > turn.settings().loop_wait + kMeasureSlack;
   auto missing = could_have_more(turn);
   for (const auto& peer : round.peers) {
     bool told =

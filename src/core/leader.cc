@@ -5,8 +5,6 @@
 namespace pgsteady::core {
 namespace {
 
-constexpr int kStartAttempts = 3;
-
 // Nothing runs. The epoch is closed first, so that the release holds whatever happens to this
 // agent.
 void give_up_lock(Turn& turn, const std::string& why) {
@@ -58,12 +56,12 @@ void watch_start(Turn& turn) {
   turn.say(fmt::format("PostgreSQL is still starting up, {} s until timeout",
                        std::max<long long>(0, (limit - turn.now.boot) / seconds(1))));
   turn.wake_at(limit);
-  if (turn.now.boot < limit || !others_could_lead(turn)) return;
+  if (turn.now.boot < limit || !others_could_lead(turn) || MUTANT(slow_start_leads_on)) return;
   give_way(turn, "the primary took too long to start");
 }
 
 void duty_status(Turn& turn) {
-  ClusterStatus status;
+  auto status = turn.cluster().status.value_or(ClusterStatus{});
   status.optime = turn.seen.server.write_lsn;
   auto json = status_to_json(status);
   // Each holder of the lock writes its own, so that an earlier one's can be told.
@@ -94,10 +92,10 @@ lease::Duration promotion_limit(const Turn& turn) {
   return std::max<lease::Duration>(turn.settings().primary_start_timeout, seconds(10));
 }
 
-// True while no number is reserved: the lock was taken by an earlier agent of this node, or in a
-// transaction whose answer was lost.
+// True while no number is reserved for this promotion: the lock was taken by an earlier agent of
+// this node, or in a transaction whose answer was lost; or the reserved timeline was made already.
 bool rule_timeline_first(Turn& turn) {
-  if (turn.state.reserved_timeline != 0) return false;
+  if (turn.state.reserved_timeline > turn.seen.server.timeline) return false;
   if (!turn.fresh() || !turn.may_transact(TxnKind::reserve)) return true;
   Txn txn;
   txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision)};
@@ -147,15 +145,20 @@ void duty_configuration(Turn& turn) {
 }
 
 // A rewind reads this server's control file, which tells the new timeline only after a checkpoint.
+// A new agent finds it done: another checkpoint would only slow the clients down.
 void duty_checkpoint(Turn& turn) {
-  auto timeline = turn.seen.server.timeline;
-  if (timeline == 0 || turn.state.checkpointed == timeline) return;
-  turn.state.checkpointed = timeline;
-  if (timeline > 1) turn.act(Checkpoint{});
+  const auto& server = turn.seen.server;
+  if (server.timeline == 0 || turn.state.checkpointed == server.timeline) return;
+  turn.state.checkpointed = server.timeline;
+  bool told = server.control && server.control->timeline == server.timeline;
+  if (server.timeline > 1 && !told) turn.act(Checkpoint{});
 }
 
 void keep(Turn& turn) {
   turn.state.starting_since.reset();
+  if (turn.fresh() && turn.leader_is_me()) {
+    turn.state.newest_reserved = turn.cluster().reserved_timeline;
+  }
   turn.state.upstream.reset();
   duty_finish_bootstrap(turn);
   duty_checkpoint(turn);

@@ -23,9 +23,8 @@ TEST(Leader, ReservesATimelineBeforeItPromotes) {
   EXPECT_FALSE(find<Promote>(decision));
   const auto* txn = find_txn(decision, TxnKind::reserve);
   ASSERT_TRUE(txn);
-  EXPECT_EQ(txn->compares,
-            (std::vector<Compare>{Compare::unchanged("leader", kEpoch.mod_revision),
-                                  Compare::unchanged("timeline", 88)}));
+  EXPECT_EQ(txn->compares, (std::vector<Compare>{Compare::unchanged("leader", kEpoch.mod_revision),
+                                                 Compare::unchanged("timeline", 88)}));
   EXPECT_EQ(txn->operations, std::vector<Operation>{Operation::put("timeline", "5")});
   c.state = decision.state;
   c.seen.txn_ends = {{TxnKind::reserve, true, false, true, 150, kLease}};
@@ -143,6 +142,17 @@ TEST(Leader, AnIdleLeaderWritesNothingTwice) {
   EXPECT_FALSE(find_txn(second, TxnKind::member));
 }
 
+// A lock taken up again, after a promotion that used up what was reserved.
+TEST(Leader, ReservesATimelineForEachPromotion) {
+  auto c = Case().leads().running_standby();
+  c.seen.server.timeline = c.state.reserved_timeline = 2;
+  auto decision = c.decide();
+  EXPECT_FALSE(find<Promote>(decision));
+  EXPECT_TRUE(find_txn(decision, TxnKind::reserve));
+  c.seen.job_ends = {{JobKind::promote, true, false, "promoted"}};
+  EXPECT_EQ(c.decide().state.reserved_timeline, 0u);
+}
+
 // A node that was away while timeline 2 came and went must not make another timeline 2.
 TEST(Leader, ReservesATimelineThatNobodyHasYet) {
   auto c = Case().running_standby();
@@ -187,6 +197,11 @@ TEST(Leader, PublishesTheHistoryAfterAPromotion) {
   EXPECT_NE(txn->operations[0].value.find("[[1,500,"), std::string::npos);
   EXPECT_NE(txn->operations[0].value.find("\"pg1\""), std::string::npos);
   EXPECT_TRUE(find<Checkpoint>(decision));
+  c.seen.server.control = ControlFile{};
+  c.seen.server.control->timeline = 1;
+  EXPECT_TRUE(find<Checkpoint>(c.decide()));
+  c.seen.server.control->timeline = 2;
+  EXPECT_FALSE(find<Checkpoint>(c.decide())) << "it was made under the agent before";
 }
 
 TEST(Leader, AnotherTtlMovesTheLockToANewLease) {
@@ -252,6 +267,7 @@ TEST(Leader, MakesTheSlotsAnewAfterItHasFollowed) {
   decision = c.leads().decide();
   ASSERT_TRUE(find<SyncSlots>(decision));
   EXPECT_EQ(find<SyncSlots>(decision)->members, (std::vector<MemberName>{"pg2", "pg3"}));
+  EXPECT_FALSE(find<SyncSlots>(decision)->drop) << "a new agent does not know who is away";
 }
 
 }  // namespace

@@ -77,20 +77,27 @@ std::optional<MemberName> choose(Turn& turn, const FailoverRequest& request,
                                  const PeerRound& round) {
   auto candidates = assess(turn, round, request.force);
   auto why_not = why_none(candidates, request.candidate);
-  if (!why_not.empty() && may_pass(turn, candidates, turn.state.failover_seen->at)) {
-    return std::nullopt;
+  bool no_stream = why_not.empty();
+  if (no_stream) {
+    if (!request.candidate.empty()) return request.candidate;
+    if (const auto* best = best_of(turn, candidates)) return best->name;
+    why_not = "no replica streams from me";
   }
-  if (why_not.empty() && !request.candidate.empty()) return request.candidate;
-  if (const auto* best = why_not.empty() ? best_of(turn, candidates) : nullptr) return best->name;
-  if (why_not.empty()) why_not = "no replica streams from me";
-  refuse_failover(turn, "no good candidates have been found: " + why_not);
+  if (!may_pass(turn, candidates, turn.state.failover_seen->at, no_stream)) {
+    refuse_failover(turn, "no good candidates have been found: " + why_not);
+  }
   return std::nullopt;
 }
 
 bool is_for_me(Turn& turn, const FailoverRequest& request) {
-  if (!request.leader.empty() && request.leader != turn.self.name) {
+  bool other = !request.leader.empty() && request.leader != turn.self.name;
+  // This node as it led before, and named a successor who did not take over.
+  bool outlived = request.leader == turn.self.name && request.scheduled_at.empty() &&
+                  request.mod_revision < turn.state.term_began;
+  if (other || (outlived && !MUTANT(request_outlives_its_leader))) {
     // Mostly the key that named this node as the successor of the leader before.
-    turn.say("Cleaning up failover key");
+    turn.say(other ? "Cleaning up failover key"
+                   : "Cleaning up failover key: it is older than this leadership");
     clear_failover(turn);
     return false;
   }
@@ -355,6 +362,8 @@ void rule_failover_key(Turn& turn) {
   auto& state = turn.state;
   const auto& request = turn.cluster().failover;
   if (!turn.fresh() || turn.busy() || !request) return;
+  // A pause that began meanwhile: it may be too late when that is over.
+  if (turn.settings().pause && !request->scheduled_at.empty()) return;
   if (waits_for_its_time(turn, *request) || !is_for_me(turn, *request)) return;
   if (turn.settings().pause && request->candidate.empty()) {
     return refuse_failover(turn, "possible only to a specific candidate in a paused state");

@@ -45,11 +45,54 @@ TEST(FailoverKey, TheLeaderStopsForTheNamedCandidate) {
   EXPECT_FALSE(find_txn(decision, TxnKind::clear_failover));
 }
 
+TEST(FailoverKey, WhatWasScheduledIsNotCarriedOutInAPause) {
+  auto c = with_key(leader(), "pg1", "pg2");
+  auto& when = c.seen.dcs.cluster.failover->scheduled_at;
+  when = "2030-01-01T00:00:00Z";
+  c.now.wall = parse_time("2030-01-01T00:00:01Z")->time;
+  EXPECT_TRUE(find<StopServer>(c.decide()));
+  c.seen.dcs.cluster.config->pause = true;
+  c.seen.guard.suspended = true;
+  EXPECT_FALSE(find<StopServer>(c.decide()));
+  when.clear();
+  EXPECT_TRUE(find<StopServer>(c.decide())) << "one that is asked for now is";
+}
+
 TEST(FailoverKey, WithoutACandidateTheFurthestStandbyIsTaken) {
   auto c = with_key(leader(), "pg1", "");
   EXPECT_EQ(c.decide().state.successor, "pg3");
   c.seen.dcs.cluster.members[1].tags.values = {{"failover_priority", 2}};
   EXPECT_EQ(c.decide().state.successor, "pg2") << "a priority counts more than a few bytes";
+}
+
+// One that began since the last measurement is not in it.
+TEST(FailoverKey, WithoutACandidateAStreamIsWaitedFor) {
+  auto c = with_key(leader(), "pg1", "");
+  c.state.failover_seen->at = c.now.boot;
+  c.seen.server.measured_at -= 1s;
+  auto streams = std::exchange(c.seen.server.replication, {});
+  auto decision = c.decide();
+  EXPECT_TRUE(decision.measure_now);
+  EXPECT_FALSE(find_txn(decision, TxnKind::clear_failover));
+  EXPECT_FALSE(find<StopServer>(decision));
+  c.now.boot += c.seen.dcs.cluster.config->loop_wait + 1s;
+  c.seen.peers->asked_at = c.now.boot;
+  decision = c.decide();
+  EXPECT_TRUE(find_txn(decision, TxnKind::clear_failover));
+  EXPECT_TRUE(says(decision, "no replica streams from me"));
+  c.seen.server.replication = streams;
+  EXPECT_EQ(c.decide().state.successor, "pg3");
+}
+
+// It says whom this node handed over to when it led before; or it failed then.
+TEST(FailoverKey, OneOfAnEarlierTermIsCleared) {
+  auto c = with_key(leader(), "pg1", "pg2");
+  c.state.term_began = 151;
+  auto decision = c.decide();
+  EXPECT_TRUE(find_txn(decision, TxnKind::clear_failover));
+  EXPECT_FALSE(find<StopServer>(decision));
+  c.seen.dcs.cluster.failover->scheduled_at = iso_time(c.now.wall);
+  EXPECT_TRUE(find<StopServer>(c.decide())) << "what was scheduled is carried out";
 }
 
 TEST(FailoverKey, TheLeaderAsksTheOthersFirst) {

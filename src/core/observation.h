@@ -26,7 +26,6 @@ struct Time {
 struct Identity {
   MemberName name;
   std::string conn_url, api_url, version;
-  HostPort connect;
   Tags tags;
   std::string bootstrap_config;                         // JSON for the config key
   lease::Duration bootstrap_ttl = DynamicConfig{}.ttl;  // that it sets
@@ -108,6 +107,11 @@ enum class TxnKind {
   reserve,
 };
 
+// Whether the transaction, if it succeeds, makes this node the holder of the leader key.
+inline bool takes_lock(TxnKind kind) {
+  return kind == TxnKind::acquire || kind == TxnKind::readopt || kind == TxnKind::retake;
+}
+
 struct TxnEnd {
   TxnKind kind{};
   bool answered = false;  // false: it may or may not have happened
@@ -159,12 +163,14 @@ struct Observation {
   LocalServer server;
   std::optional<std::string> interrupted_job;  // marker of a job that did not finish
   std::optional<JobKind> job;                  // under way
+  bool job_waits = false;                      // for its source; it has changed nothing yet
   std::vector<TxnKind> transactions;           // under way
   std::optional<lease::Epoch> remembered;      // the last epoch of this node, kept on its disk
   bool slots_failed = false;                   // the last SyncSlots
   bool lease_request = false;                  // a grant or a revocation is under way
   bool peers_asked = false;                    // a round of questions is under way
   std::optional<PeerRound> peers;              // the last round
+  std::optional<bool> name_taken;              // the answer to AskTwin
   bool probing = false;                        // ProbeCommit is under way
   std::optional<CommitProbe> commit_probe;     // the last one
   bool wal_asked = false;                      // AskForWal is under way

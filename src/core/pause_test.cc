@@ -147,13 +147,25 @@ TEST(Pause, TheSwitchoverByHandWorks) {
   const auto* txn = find_txn(decision, TxnKind::release);
   ASSERT_TRUE(txn);
   EXPECT_EQ(txn->operations[2], Operation::remove("unfenced/pg1"));
-  c.seen.txn_ends = {{TxnKind::release, true, false, true, 201, 0}};
-  c.state = c.decide().state;
-  c.seen.txn_ends.clear();
+  auto answered = c;
+  answered.seen.txn_ends = {{TxnKind::release, true, false, true, 201, 0}};
+  answered.state = answered.decide().state;
+  EXPECT_TRUE(answered.state.returning);
+  auto renewing = c;  // the renewal's own look at the key may be first of all
+  renewing.seen.transactions = {TxnKind::release};
+  renewing.seen.lease.epoch = kEpoch;
+  renewing.seen.lease.state = lease::Renewal::State::key_lost;
+  EXPECT_TRUE(renewing.decide().state.lock);
+  // What was read may be there before the answer is.
   c.seen.dcs.cluster.revision = 201;
   c.seen.dcs.cluster.leader.reset();
   c.seen.dcs.cluster.release = ReleaseNote{"pg1", 100, 1, Lsn{900}, 201};
   decision = c.decide();
+  c.state = decision.state;
+  c.seen.txn_ends = {{TxnKind::release, true, false, true, 201, 0}};
+  decision = c.decide();
+  c.state = decision.state;
+  c.seen.txn_ends.clear();
   EXPECT_FALSE(find<StartServer>(decision)) << "the successor leads first";
   c.state = decision.state;
   c.now.boot += 3s;

@@ -140,7 +140,8 @@ bool rule_no_progress(Turn& turn) {
   if (turn.seen.server.state == ServerState::hung) {
     if (!state.hung_since) state.hung_since = turn.now.boot;
     auto why = "PostgreSQL has not answered for " + waited(turn, *state.hung_since);
-    if (is_due(turn, *state.hung_since)) return give_way(turn, why);
+    bool due = is_due(turn, *state.hung_since) && !MUTANT(hung_server_leads_on);
+    if (due) return give_way(turn, why);
     turn.say(Reason::Level::warning, why);
     return false;
   }
@@ -148,7 +149,8 @@ bool rule_no_progress(Turn& turn) {
   if (rule_crashes(turn)) return true;
   if (state.promotion_failed) return give_way(turn, "the promotion did not end");
   if (!turn.is_primary()) return false;
-  return commits_hang(turn) && give_way(turn, "commits make no progress");
+  return commits_hang(turn) && !MUTANT(hung_commits_lead_on) &&
+         give_way(turn, "commits make no progress");
 }
 
 // A stopped server whose files cannot be read, since a disk hangs or fails.

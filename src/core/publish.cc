@@ -22,7 +22,8 @@ Member describe(const Turn& turn) {
   member.role = primary ? "primary" : "replica";
   if (!turn.server_running()) return member;
   member.timeline = server.timeline;
-  member.pending_restart = server.pending_restart;
+  member.pending_restart = !server.pending_restart.empty();
+  member.pending_restart_reason = setting_changes_json(server.pending_restart);
   member.xlog_location = server.last_lsn();
   if (!server.in_recovery) {
     member.checkpoint_after_promote_pending =
@@ -31,8 +32,7 @@ Member describe(const Turn& turn) {
   }
   member.replay_lsn = server.replay_lsn;
   if (server.receive_lsn.value != 0) member.receive_lsn = server.receive_lsn;
-  bool streaming = server.receiver_state == "streaming";
-  member.replication_state = streaming ? "streaming" : "";
+  member.replication_state = server.replication_state();
   return member;
 }
 
@@ -52,7 +52,7 @@ std::string member_state(const Turn& turn) {
 void publish(Turn& turn) {
   auto lease = turn.seen.lease.lease;
   bool alive = lease != 0 && turn.seen.lease.state != lease::Renewal::State::lease_lost;
-  if (!alive || !turn.seen.dcs.reachable || turn.seen.stop_by) return;
+  if (!alive || !turn.seen.dcs.reachable || turn.seen.stop_by || !turn.state.name_is_ours) return;
   if (!turn.may_transact(TxnKind::member)) return;
   auto json = member_to_json(describe(turn));
   if (json == turn.state.member_written && lease == turn.state.member_lease) {
@@ -63,7 +63,12 @@ void publish(Turn& turn) {
   turn.state.member_written = json;
   turn.state.member_lease = lease;
   Txn txn;
-  txn.operations = {Operation::put("members/" + turn.self.name, json, lease)};
+  const auto key = "members/" + turn.self.name;
+  if (!turn.state.registered) {  // two that start together do not both get the name
+    const auto* there = turn.cluster().member(turn.self.name);
+    txn.compares = {Compare::unchanged(key, there ? there->mod_revision : 0)};
+  }
+  txn.operations = {Operation::put(key, json, lease)};
   turn.transact(TxnKind::member, std::move(txn));
 }
 

@@ -280,7 +280,11 @@ bool rule_leader_key_is_mine(Turn& turn) {
   bool of_this_life = key.lease != 0 && key.lease == turn.seen.lease.lease;
   bool of_earlier_life = turn.seen.remembered == lease::Epoch{key.lease, key.mod_revision};
   if (!of_this_life && !of_earlier_life) return false;
-  if (turn.seen.guard.watchdog_failed) return false;
+  if (turn.seen.guard.watchdog_failed) {
+    // On a lease that goes on being renewed the key would keep everybody from leading.
+    if (of_this_life && !turn.may_write()) turn.act(DropLease{true});
+    return false;
+  }
   if (is_unfit(turn) && others_could_lead(turn)) return false;
   const auto& server = turn.seen.server;
   if (turn.seen.guard.phase == ServerPhase::killing || turn.busy()) return true;

@@ -263,5 +263,15 @@ TEST(Race, WithoutItsWatchdogANodeDoesNotLead) {
   EXPECT_FALSE(find<Arm>(holder.decide()));
 }
 
+// A key on a lease that goes on being renewed would keep everybody from leading.
+TEST(Race, AKeyOfOursThatCannotBeArmedIsLetGo) {
+  auto c = Case().no_lock().running_standby();
+  c.seen.guard.watchdog_failed = true;
+  auto decision = c.decide();
+  ASSERT_TRUE(find<DropLease>(decision));
+  EXPECT_TRUE(find<DropLease>(decision)->revoke);
+  EXPECT_FALSE(find_txn(decision, TxnKind::readopt));
+}
+
 }  // namespace
 }  // namespace pgsteady::core::testing

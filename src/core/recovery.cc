@@ -4,23 +4,20 @@
 // needs a proof, each is written down before the data is given up, and there are few in a day.
 #include <array>
 
+#include "base/text.h"
 #include "core/turn.h"
 
 namespace pgsteady::core {
 namespace {
 
-constexpr int kStartAttempts = 3;
 constexpr auto kStallLimit = seconds(5);
+constexpr auto kStartStallLimit = seconds(30);
 constexpr auto kAskAgain = seconds(10);
 constexpr auto kShortLife = seconds(60);
 constexpr auto kControlPatience = seconds(10);
 constexpr auto kDay = std::chrono::hours(24);
 // Since the clone before: the second and the third of a day wait, a fourth is not made.
 constexpr std::array<std::chrono::seconds, 3> kPauses = {seconds(0), seconds(60), seconds(600)};
-
-bool contains(const std::string& text, std::string_view words) {
-  return text.find(words) != std::string::npos;
-}
 
 // The server says that it failed for a reason that other data would not change.
 bool clone_would_not_help(const std::string& complaint) {
@@ -142,6 +139,7 @@ void absorb_clone(Turn& turn) {
   state.start.succeeded();
   state.short_lives = 0;
   state.stall.reset();
+  state.start_stall.reset();
   state.reclone_why.clear();
 }
 
@@ -204,11 +202,21 @@ bool rule_wal_missing(Turn& turn, const UpstreamMember& leader) {
                        fmt::format("{} no longer has the WAL after {}", leader.name, at.text()));
 }
 
-// A standby that has not become consistent answers nobody; its log tells what it lacks.
+// A standby that has not become consistent answers nobody; its log tells what it lacks, and the
+// titles of its processes whether it still gets anywhere.
 bool rule_stuck_start(Turn& turn, const UpstreamMember& leader) {
-  const auto& complaint = turn.seen.server.complaint;
-  if (!wal_is_gone(complaint) || !leader_serves(turn)) return false;
-  return stop_to_clone(turn, leader, "PostgreSQL cannot start up (" + complaint + ")");
+  const auto& server = turn.seen.server;
+  auto& stall = turn.state.start_stall;
+  bool serves = leader_serves(turn);
+  bool waits = serves && !server.refusal.empty() && !server.recovering.empty() && !server.receiving;
+  if (!waits || !stall || stall->segment != server.recovering) stall.reset();
+  if (waits && !stall) stall = StartStall{server.recovering, server.refused_at, turn.now.boot};
+  bool gone = serves && (wal_is_gone(server.complaint) || wal_is_gone(server.refusal));
+  bool stuck = stall && turn.now.boot >= stall->since + kStartStallLimit &&
+               server.refused_at != stall->refused_at && !MUTANT(starts_for_ever);
+  if (!gone && !stuck) return false;
+  const auto& why = server.refusal.empty() ? server.complaint : server.refusal;
+  return stop_to_clone(turn, leader, "PostgreSQL cannot start up (" + why + ")");
 }
 
 // The files are there, and pg_controldata does not make sense of them.

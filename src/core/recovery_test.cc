@@ -186,6 +186,31 @@ TEST(Recovery, AStartThatWaitsForWalThatIsGone) {
   EXPECT_TRUE(find<StopServer>(c.decide()));
 }
 
+TEST(Recovery, AStartThatGetsNowhereForALongTime) {
+  auto c = Case().follows();
+  c.seen.server.state = ServerState::starting;
+  c.seen.server.recovering = "0000000000000003";
+  c.seen.server.refusal =
+      "FATAL:  could not start WAL streaming: ERROR:  requested starting point 0/3000000 on "
+      "timeline 2 is not in this server's history";
+  auto stuck = [&](auto change) {
+    auto changed = c;
+    changed.state = changed.decide().state;
+    changed.later(20s);
+    changed.seen.server.refused_at = 500;
+    change(changed.seen.server);
+    changed.state = changed.decide().state;
+    changed.later(11s);
+    return find<StopServer>(changed.decide()) != nullptr;
+  };
+  EXPECT_TRUE(stuck([](LocalServer&) {}));
+  EXPECT_FALSE(stuck([](LocalServer& server) { server.recovering = "0000000000000004"; }));
+  EXPECT_FALSE(stuck([](LocalServer& server) { server.receiving = true; }));
+  EXPECT_FALSE(stuck([](LocalServer& server) { server.recovering.clear(); })) << "not known";
+  EXPECT_FALSE(stuck([](LocalServer& server) { server.refusal.clear(); })) << "nobody is asked";
+  EXPECT_FALSE(stuck([](LocalServer& server) { server.refused_at = 0; })) << "once, long ago";
+}
+
 TEST(Recovery, AnUnreadableControlFileIsWaitedForAndThenCloned) {
   auto c = Case().follows().stopped("shut down in recovery");
   c.seen.server.control.reset();

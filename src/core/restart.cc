@@ -38,7 +38,7 @@ const char* name_of(JobKind kind) {
 
 bool conditions_hold(const Turn& turn, const Request& request) {
   const auto& server = turn.seen.server;
-  if (request.restart_pending && !server.pending_restart) return false;
+  if (request.restart_pending && server.pending_restart.empty()) return false;
   if (request.postgres_version != 0 && server.version >= request.postgres_version) return false;
   if (request.role.empty()) return true;
   return request.role == (turn.is_primary() ? "primary" : "replica");

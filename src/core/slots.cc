@@ -9,6 +9,7 @@ constexpr auto kSlotKept = std::chrono::minutes(30);  // after its member was la
 bool needs_slot_here(const Turn& turn, const Member& member) {
   const auto& self = turn.self.name;
   if (member.name == self || member.name == turn.cluster().leader->name) return false;
+  if (turn.self.tags.nostream() && !turn.is_primary()) return false;  // nobody streams from here
   return !member.tags.nostream() && slot_keeper(turn, member.tags) == self &&
          !leads_back(turn, member.name, self);
 }
@@ -24,6 +25,11 @@ std::vector<MemberName> wanted_slots(Turn& turn) {
   if (!turn.settings().use_slots) return wanted;
   for (const auto& [name, seen] : kept) wanted.push_back(name);
   return wanted;
+}
+
+// A new agent has not seen those who are away.
+bool knows_the_absent(const Turn& turn) {
+  return turn.now.boot - turn.state.began_at >= kSlotKept;
 }
 
 // A leader's slots, left as they are, would hold back a standby's WAL.
@@ -61,7 +67,7 @@ void duty_slots(Turn& turn) {
   if (failed || (wanted == state.synced_slots && !again)) return;
   state.synced_slots = wanted;
   state.slots_synced_at = turn.now.boot;
-  turn.act(SyncSlots{wanted});
+  turn.act(SyncSlots{wanted, !turn.is_primary() || knows_the_absent(turn)});
 }
 
 }  // namespace pgsteady::core

@@ -26,6 +26,13 @@ struct Backoff {
   bool waits(lease::Instant now) const { return now < until; }
 };
 
+// A standby that starts up has been at the same WAL segment for a while, and gets no other.
+struct StartStall {
+  std::string segment;
+  std::uint64_t refused_at = 0;  // the first refusal: more have to follow
+  lease::Instant since;
+};
+
 // A running standby's WAL has ended at the same place for a while.
 struct Stall {
   Lsn lsn;
@@ -81,17 +88,18 @@ struct State {
   bool begun = false;                // the first decision was made
   std::optional<lease::Epoch> lock;  // the leader key as this node holds it
   lease::Takeover takeover;
-  Timeline asked_timeline = 0;     // in the transaction that was sent last; 0: none
-  Timeline reserved_timeline = 0;  // in one that happened, for the promotion to come
-  MemberName other_leader;         // the last one that was not this node
+  Timeline asked_timeline = 0;              // in the transaction that was sent last; 0: none
+  Timeline reserved_timeline = 0;           // in one that happened, for the promotion to come
+  std::optional<Timeline> newest_reserved;  // by anybody, when this node was last seen to lead
+  MemberName other_leader;                  // the last one that was not this node
   std::optional<lease::Instant> other_leader_served_since;  // under its present key
   std::optional<lease::Instant> refused_at;  // when the guardian last refused to arm the lock
   lease::Duration asked_ttl{};               // that the present lease was asked for with
   std::optional<AskedLease> asking;          // another was asked for
   lease::Instant lease_asked_at;
-  std::int64_t read_revision = 0;            // of the newest read
-  std::int64_t written_revision = 0;         // of our last write; older reads are stale
-  bool bootstrapping = false;                // we hold the initialize key and make a new cluster
+  std::int64_t read_revision = 0;     // of the newest read
+  std::int64_t written_revision = 0;  // of our last write; older reads are stale
+  bool bootstrapping = false;         // we hold the initialize key and make a new cluster
   bool users_created = false;
   bool initdb_done = false;
   std::optional<Timeline> checkpointed;  // a checkpoint was asked for since this timeline began
@@ -106,8 +114,9 @@ struct State {
   bool old_slots_dropped = false;               // those made while this node led
   std::map<TxnKind, lease::Instant> txn_after;  // not again before, after a failure
   std::map<JobKind, lease::Instant> job_after;
-  MemberName successor;       // on the way out: whom the lock is left to
-  bool handing_over = false;  // the server stops or has stopped, then the lock is released
+  MemberName successor;         // on the way out: whom the lock is left to
+  std::int64_t term_began = 0;  // revision at which this agent took the lock; 0: an earlier one did
+  bool handing_over = false;    // the server stops or has stopped, then the lock is released
   std::optional<SeenFailover> failover_seen;
   std::vector<Request> held_requests;  // until what was read includes our own last write
   std::optional<ManualFailover> manual;
@@ -133,6 +142,7 @@ struct State {
   std::optional<lease::Instant> diverged_since;
   Backoff initdb, clone, start, rewind;
   bool rewound = false;                         // since the last time this server streamed
+  MemberName rewinds_from;                      // the leader when the last rewind began
   bool rewind_failed = false;                   // this data directory cannot be rewound: clone
   std::optional<Stall> unflushed;               // a primary's WAL that waits for its disk
   std::optional<lease::Instant> hung_since;     // a primary that does not answer
@@ -143,6 +153,7 @@ struct State {
   bool promotion_failed = false;
   std::optional<lease::Instant> unfit_until;  // it gave way: others lead first
   std::optional<Stall> stall;
+  std::optional<StartStall> start_stall;
   std::optional<lease::Instant> unreadable_since;   // pg_control of a stopped server
   std::optional<lease::Instant> up_since;           // a standby that answers
   std::optional<lease::Instant> cascade_failed_at;  // the member of replicatefrom gave nothing
@@ -152,6 +163,8 @@ struct State {
 
   Failsafe failsafe;
   Sync sync;
+  bool twin_asked = false, name_is_ours = false;
+  bool registered = false;       // a member key was written in this agent's life
   lease::Instant began_at;       // the first decision
   lease::Instant unsure_until;   // a transaction without an answer may still take the lock
   bool unfenced_unsure = false;  // one may still take the announcement of a fence back

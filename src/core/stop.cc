@@ -40,7 +40,7 @@ bool rule_stop_requested(Turn& turn) {
     release_when_down(turn);
     return true;
   }
-  if (can_write && !rule_fence_on(turn)) return true;
+  if (can_write && turn.state.name_is_ours && !rule_fence_on(turn)) return true;
   // The member key goes with the lease.
   if (turn.seen.lease_request) return true;
   if (turn.seen.lease.lease != 0 && can_write) {

@@ -14,8 +14,12 @@ namespace {
 // How long all processes of the server get to take a configuration that a session sees.
 constexpr auto kSettles = seconds(1);
 constexpr auto kWriteAgain = seconds(2);
+constexpr auto kLookAgain = milliseconds(300);  // whether it has settled
 
+// A config key that is gone, or cannot be read, takes no promise back.
 bool is_on(const Turn& turn) {
+  const auto& cluster = turn.cluster();
+  if (!cluster.config) return cluster.sync && !cluster.sync->leader.empty();
   return turn.settings().synchronous_mode != SynchronousMode::off;
 }
 
@@ -135,6 +139,15 @@ bool settles(Turn& turn) {
   return sync.settled.has_value();
 }
 
+// While the key names nobody, nobody may take over.
+void look_again_soon(Turn& turn) {
+  turn.wake_in(kLookAgain);
+  auto measured_at = lease::Instant(turn.seen.server.measured_at);
+  if (turn.now.boot >= std::max(turn.state.sync.written_at, measured_at) + kLookAgain) {
+    turn.out.measure_now = true;
+  }
+}
+
 // Those in the key who are still waited for, and those that have caught up with the moment from
 // which on they are.
 std::set<MemberName> ready(const Turn& turn) {
@@ -182,7 +195,13 @@ bool know_sync(Turn& turn) {
 }
 
 void duty_sync(Turn& turn) {
-  if (!turn.fresh() || turn.busy() || turn.state.bootstrapping) return;
+  if (!turn.fresh() || turn.busy() || turn.state.bootstrapping || !turn.leader_is_me()) return;
+  if (!turn.cluster().config) {
+    if (!is_on(turn)) return;
+    return turn.say(Reason::Level::error,
+                    "the config key is gone or cannot be read: nobody else is named synchronous\n"
+                    "hint: put it back with PUT /config");
+  }
   if (!is_on(turn)) return leave(turn);
   say_too_old(turn);
   const auto& key = turn.cluster().sync;
@@ -192,6 +211,7 @@ void duty_sync(Turn& turn) {
   if (!sync.config) return write_config(turn, SyncConfig{});
   auto voters = voters_of_key(turn);
   bool settled = settles(turn);
+  if (!settled && voters.names.empty()) look_again_soon(turn);
   if (turn.busy() || (!settled && !voters.names.empty())) return;
   auto next = target(turn);
   if (next == *sync.config) {
@@ -200,12 +220,13 @@ void duty_sync(Turn& turn) {
     if (wanted != voters && !wanted.names.empty()) write_key(turn, wanted);
     return;
   }
-  if (keeps(next, voters) || MUTANT(sync_names_before_key)) return write_config(turn, next);
+  const auto& now = MUTANT(lists_read_at_once) ? next : *sync.config;
+  if (keeps(now, next, voters) || MUTANT(sync_names_before_key)) return write_config(turn, next);
   std::set<MemberName> both;
   for (const auto& name : voters.names) {
     if (next.names.count(name)) both.insert(name);
   }
-  write_key(turn, trusted(turn, voters_under(*sync.config, next, both)));
+  write_key(turn, trusted(turn, voters_under(now, next, both)));
 }
 
 // What a new primary acknowledges before anybody is waited for, it alone has.
@@ -263,6 +284,11 @@ bool has_votes(Turn& turn, const PeerRound& round) {
   turn.say(fmt::format("following a different leader because only {} of {} votes are in", votes,
                        key->quorum));
   return false;
+}
+
+bool knows_settings(const Observation& seen) {
+  bool known = seen.dcs.read_at && seen.dcs.cluster.config;
+  return known || MUTANT(starts_with_defaults);
 }
 
 std::optional<std::string> sync_names_for_file(const State& state, const DynamicConfig& settings) {

@@ -28,11 +28,15 @@ struct SyncVoters {  // what the key says, beside the leader
   bool operator==(const SyncVoters&) const = default;
 };
 
-// The least quorum with which these names may stand in the key under a configuration.
-int least_quorum(const SyncConfig& config, const std::set<MemberName>& names);
-bool keeps(const SyncConfig& config, const SyncVoters& voters);
+// The least quorum with which these names may stand in the key while some processes of the server
+// have read the one list and some the other; with one list twice, while all have read that. A
+// walsender goes by the number that it has read, and counts everybody whose own walsender has read
+// a list with its name, but itself always (SyncRepGetCandidateStandbys, am_sync): for `1 (a)` that
+// is a.
+int least_quorum(const SyncConfig& now, const SyncConfig& next, const std::set<MemberName>& names);
+bool keeps(const SyncConfig& now, const SyncConfig& next, const SyncVoters& voters);
 
-// All of `names` that both configurations allow, or nobody when that could never be a majority.
+// All of `names`, or nobody when that could never be a majority.
 SyncVoters voters_under(const SyncConfig& now, const SyncConfig& next, std::set<MemberName> names);
 
 // `ANY 1 ("a","b")`, or `2 ("a","b")` when all are waited for. `of_nobody` when there are no names.

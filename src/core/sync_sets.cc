@@ -6,10 +6,9 @@
 namespace pgsteady::core {
 namespace {
 
-std::size_t united(const std::set<MemberName>& one, const std::set<MemberName>& other) {
-  auto both = one;
-  both.insert(other.begin(), other.end());
-  return both.size();
+std::set<MemberName> united(std::set<MemberName> one, const std::set<MemberName>& other) {
+  one.insert(other.begin(), other.end());
+  return one;
 }
 
 std::string quoted(const MemberName& name) {
@@ -37,17 +36,23 @@ std::optional<MemberName> take_name(std::string_view& text) {
 
 }  // namespace
 
-int least_quorum(const SyncConfig& config, const std::set<MemberName>& names) {
+int least_quorum(const SyncConfig& now, const SyncConfig& next, const std::set<MemberName>& names) {
   if (names.empty()) return 0;
-  return std::max(0, static_cast<int>(united(config.names, names)) - config.wait_for);
+  const auto all = united(united(names, now.names), next.names);
+  int least = 0;
+  for (const auto* list : {&now, &next}) {
+    const auto counted = list->names.size() == 1 ? united(list->names, names) : all;
+    least = std::max(least, static_cast<int>(counted.size()) - list->wait_for);
+  }
+  return least;
 }
 
-bool keeps(const SyncConfig& config, const SyncVoters& voters) {
-  return voters.names.empty() || voters.quorum >= least_quorum(config, voters.names);
+bool keeps(const SyncConfig& now, const SyncConfig& next, const SyncVoters& voters) {
+  return voters.names.empty() || voters.quorum >= least_quorum(now, next, voters.names);
 }
 
 SyncVoters voters_under(const SyncConfig& now, const SyncConfig& next, std::set<MemberName> names) {
-  auto quorum = std::max(least_quorum(now, names), least_quorum(next, names));
+  auto quorum = least_quorum(now, next, names);
   if (quorum >= static_cast<int>(names.size())) return {};
   return {std::move(names), quorum};
 }

@@ -15,12 +15,15 @@ SyncConfig all_of(Names names) {
 }
 
 TEST(SyncSets, TheKeyNeverPromisesMoreThanWasWaitedFor) {
-  EXPECT_EQ(least_quorum(all_of({"a", "b"}), {"a", "b"}), 0);
-  EXPECT_EQ(least_quorum({{"a", "b", "c"}, 1}, {"a", "b", "c"}), 2);
-  EXPECT_EQ(least_quorum({{"a", "b", "c"}, 2}, {"a", "b"}), 1);
-  EXPECT_EQ(least_quorum(all_of({"a"}), {"a", "b"}), 1) << "nobody waited for b";
-  EXPECT_TRUE(keeps({}, {}));
-  EXPECT_FALSE(keeps({}, {{"a"}, 0}));
+  auto least = [](const SyncConfig& config, const Names& names) {
+    return least_quorum(config, config, names);
+  };
+  EXPECT_EQ(least(all_of({"a", "b"}), {"a", "b"}), 0);
+  EXPECT_EQ(least({{"a", "b", "c"}, 1}, {"a", "b", "c"}), 2);
+  EXPECT_EQ(least({{"a", "b", "c"}, 2}, {"a", "b"}), 1);
+  EXPECT_EQ(least(all_of({"a"}), {"a", "b"}), 1) << "nobody waited for b";
+  EXPECT_TRUE(keeps({}, {}, {}));
+  EXPECT_FALSE(keeps({}, {}, {{"a"}, 0}));
 }
 
 // Each pair of configuration and voters that keeps() accepts, against all that could happen.
@@ -37,7 +40,8 @@ TEST(SyncSets, AmongQuorumAndOneThereIsOneThatFlushed) {
   for (unsigned names = 0; names < 16; ++names) {
     for (int wait_for = names ? 1 : 0; wait_for <= size(names); ++wait_for) {
       for (unsigned voters = 1; voters < 16; ++voters) {
-        int quorum = least_quorum({subset(names), wait_for}, subset(voters));
+        SyncConfig config{subset(names), wait_for};
+        int quorum = least_quorum(config, config, subset(voters));
         for (unsigned flushed = 0; flushed < 16; ++flushed) {
           if ((flushed & ~names) || size(flushed) < wait_for) continue;
           for (unsigned seen = 0; seen < 16; ++seen) {
@@ -53,7 +57,19 @@ TEST(SyncSets, AmongQuorumAndOneThereIsOneThatFlushed) {
 TEST(SyncSets, NobodyIsNamedWhoCouldNeverBeElected) {
   EXPECT_EQ(voters_under(all_of({"a"}), all_of({"b"}), {"b"}), SyncVoters{});
   EXPECT_EQ(voters_under(all_of({"a"}), all_of({"b"}), {"a", "b"}), (SyncVoters{{"a", "b"}, 1}));
-  EXPECT_EQ(voters_under(all_of({"a", "b"}), all_of({"a"}), {"a"}), (SyncVoters{{"a"}, 0}));
+}
+
+// A walsender that still waits for two of "b" and "c" lets commits go that "a" and "b" have.
+TEST(SyncSets, ListsAreReadOneAfterTheOther) {
+  const auto two = all_of({"b", "c"}), three = all_of({"a", "b", "c"});
+  EXPECT_FALSE(keeps(two, three, {{"b", "c"}, 0}));
+  EXPECT_TRUE(keeps(two, three, {{"b", "c"}, 1}));
+  EXPECT_FALSE(keeps(three, two, {{"b", "c"}, 0}));
+  EXPECT_FALSE(keeps(two, {}, {{"b", "c"}, 1})) << "then nobody is waited for";
+  const auto one = all_of({"b"});
+  EXPECT_TRUE(keeps(one, two, {{"b"}, 0})) << "who alone is waited for always has it";
+  EXPECT_EQ(voters_under(two, one, {"b"}), (SyncVoters{{"b"}, 0}));
+  EXPECT_EQ(voters_under({{"b", "c"}, 1}, one, {"b"}), SyncVoters{});
 }
 
 TEST(SyncSets, TextIsReadAsItIsWritten) {
@@ -257,6 +273,18 @@ TEST(Sync, SwitchedOffTheKeyGoesFirst) {
   c.seen.dcs.cluster.sync.reset();
   c.seen.dcs.cluster.sync_revision = 0;
   EXPECT_TRUE(find<Reconfigure>(c.decide()));
+}
+
+TEST(Sync, AConfigKeyThatIsGoneTakesNoPromiseBack) {
+  SyncCase c;
+  c.waits_for(all_of({"pg2"}));
+  c.key({"pg2"});
+  c.seen.dcs.cluster.config.reset();
+  EXPECT_EQ(c.written(), Names{"nothing"});
+  auto other = Case().leaderless();
+  other.seen.dcs.cluster.config.reset();
+  other.seen.dcs.cluster.sync = SyncState{"pg2", {"pg3"}, 0};
+  EXPECT_FALSE(find_txn(other.decide(), TxnKind::acquire));
 }
 
 TEST(Sync, OnlyWhoIsNamedMayBePromoted) {

@@ -45,7 +45,7 @@ struct Case {
     self.api_url = "http://10.0.0.1:8008/patroni";
     self.version = "4.1.4";
     self.bootstrap_config = R"({"ttl":5})";
-    state.begun = true;
+    state.begun = state.name_is_ours = state.registered = true;
     state.checkpointed = 1;
     auto& cluster = seen.dcs.cluster;
     cluster.revision = 200;
@@ -146,6 +146,7 @@ struct Case {
     control.timeline = 1;
     control.checkpoint = Lsn{900};
     control.checksums = true;
+    if (control.state == "shut down in recovery") control.min_recovery = Lsn{1};
     seen.server.control = control;
     return *this;
   }

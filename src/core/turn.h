@@ -15,6 +15,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr auto kOldRead = seconds(5);  // beyond loop_wait; reads are made more often than that
+constexpr auto kMeasureSlack = milliseconds(500);  // beyond loop_wait too, for a measurement
+constexpr int kStartAttempts = 3;                  // in vain: this server does not start
 
 struct Turn;
 lease::Instant bound_until(const Turn& turn);  // failsafe.cc
@@ -82,12 +84,14 @@ struct Turn {
            *lease.held_until > now.boot;
   }
   bool armed() const { return state.lock && seen.guard.armed == *state.lock; }
+  bool old_read() const {
+    return seen.dcs.read_at && now.boot - *seen.dcs.read_at >= settings().loop_wait + kOldRead;
+  }
   // etcd answered, not long ago (a host may have stood still since), and the answer includes our
   // own last write.
   bool fresh() const {
     bool stale = cluster().revision < state.written_revision && !MUTANT(old_reads_uncompared);
-    return seen.dcs.reachable && seen.dcs.read_at && !stale &&
-           now.boot - *seen.dcs.read_at < settings().loop_wait + kOldRead;
+    return seen.dcs.reachable && seen.dcs.read_at && !stale && !old_read();
   }
   // The note of the last leader, if it has shut down; one of an earlier leader is none.
   const ReleaseNote* release() const {
@@ -168,7 +172,6 @@ void ask_config(Turn& turn, const Request& request);
 void absorb_config(Turn& turn, const TxnEnd& end);
 
 // bootstrap.cc
-bool rule_foreign_system(Turn& turn);
 bool rule_bootstrap(Turn& turn);
 void duty_finish_bootstrap(Turn& turn);
 
@@ -233,6 +236,11 @@ bool rule_unreadable_control(Turn& turn, const UpstreamMember& leader);
 bool rule_reclone(Turn& turn, const UpstreamMember& leader);
 bool leader_serves(const Turn& turn);
 
+// twin.cc
+std::optional<SystemId> own_system_id(const Turn& turn);  // of the data that is there
+bool rule_foreign_system(Turn& turn);
+bool rule_twin(Turn& turn);
+
 // slots.cc
 MemberName slot_keeper(const Turn& turn, const Tags& tags);
 void duty_slots(Turn& turn);
@@ -246,6 +254,7 @@ UpstreamMember source_for_cloning(const Turn& turn, const UpstreamMember& leader
 
 // follow.cc
 void watch_lease(Turn& turn);
+void duty_waiting_rewind(Turn& turn);
 void rule_follow(Turn& turn);
 void rule_no_dcs(Turn& turn);
 void follow_in_pause(Turn& turn);

@@ -58,9 +58,10 @@ std::optional<UpstreamMember> upstream_for_streaming(Turn& turn, const UpstreamM
 }
 
 // A replica that offers itself with the tag clonefrom spares the leader the work; after a failure
-// it is the leader again.
+// it is the leader again. So it is for who lost its disk and is still counted on for commits: a
+// replica may lack some of those.
 UpstreamMember source_for_cloning(const Turn& turn, const UpstreamMember& leader) {
-  if (turn.state.clone.failures > 0) return leader;
+  if (turn.state.clone.failures > 0 || is_in_sync(turn)) return leader;
   for (const auto& member : turn.cluster().members) {
     if (member.name == turn.self.name || !member.tags.clonefrom() || !feeds(turn, member)) continue;
     if (auto found = address_of(turn, member.name)) return *found;

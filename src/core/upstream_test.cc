@@ -94,6 +94,10 @@ TEST(Upstream, ClonefromSparesTheLeader) {
   c.state.clone.failures = 1;
   EXPECT_EQ(find<Clone>(c.decide())->from.name, "pg2") << "the other one failed";
   c.state.clone.failures = 0;
+  auto counted_on = c;
+  counted_on.seen.dcs.cluster.config->synchronous_mode = SynchronousMode::on;
+  counted_on.seen.dcs.cluster.sync = SyncState{"pg2", {"pg1"}, 0};
+  EXPECT_EQ(find<Clone>(counted_on.decide())->from.name, "pg2") << "pg3 may lack commits";
   c.seen.dcs.cluster.members[2].replication_state.clear();
   EXPECT_EQ(find<Clone>(c.decide())->from.name, "pg2") << "pg3 is out of date";
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fmt/format.h>
+#include <memory>
 
 #include "dcs/session.h"
 
@@ -53,7 +54,6 @@ template <typename Response>
 struct Answer {
   Response body;
   std::chrono::nanoseconds sent_at{}, received_at{};
-  bool first_attempt = true;
 };
 
 template <typename Response>
@@ -96,8 +96,7 @@ class Call : public CallBase {
     if (finished_) return;
     if (!status.ok()) return attempt_failed(self, index, token, status);
     if (!session_.accept(index, response.header())) return stale_answer(self, index);
-    Answer<Response> answer{std::move(response), attempts_[slot]->sent_at, boottime_now(),
-                            attempts_.size() == 1};
+    Answer<Response> answer{std::move(response), attempts_[slot]->sent_at, boottime_now()};
     finish(std::move(answer));
   }
 

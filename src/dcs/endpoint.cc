@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "base/log.h"
+#include "base/text.h"
 
 namespace pgsteady::dcs {
 namespace {
@@ -65,10 +66,6 @@ Result<std::string> file_text(const std::string& path, const char* what) {
                 "check that the file exists and that this user may read it");
   }
   return text;
-}
-
-bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

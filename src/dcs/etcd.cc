@@ -35,10 +35,6 @@ void fill(pb::Compare& to, const pgsteady::Compare& from, const std::string& pre
       to.set_target(pb::Compare::MOD);
       to.set_mod_revision(from.revision);
       break;
-    case Compare::What::value:
-      to.set_target(pb::Compare::VALUE);
-      to.set_value(from.value);
-      break;
     case Compare::What::none_newer:  // holds for an empty range too
       to.set_range_end(prefix_end(prefix + from.key));
       to.set_target(pb::Compare::MOD);

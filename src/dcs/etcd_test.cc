@@ -45,9 +45,6 @@ TEST(Etcd, CommitsWhenAllComparesHoldAndOnlyThen) {
   EXPECT_TRUE(tried(Compare::unchanged("leader", key->mod_revision)));
   EXPECT_FALSE(tried(Compare::unchanged("leader", key->mod_revision + 1)));
   EXPECT_TRUE(tried(Compare::unchanged("nobody", 0)));
-  EXPECT_TRUE(tried(Compare::value_is("leader", "pg1")));
-  EXPECT_FALSE(tried(Compare::value_is("leader", "pg2")));
-  EXPECT_FALSE(tried(Compare::value_is("nobody", "pg1")));
   EXPECT_TRUE(tried(Compare::none_newer("unfenced/", 1))) << "nothing there";
   auto other = client.commit({{}, {Operation::put("unfenced/pg2", "x")}});
   ASSERT_TRUE(other && other->succeeded);
@@ -58,10 +55,12 @@ TEST(Etcd, CommitsWhenAllComparesHoldAndOnlyThen) {
 TEST(Etcd, CarriesOutAllOperationsAtOneRevision) {
   OneEtcd etcd;
   Client client({etcd.address()});
-  ASSERT_TRUE(client.put("leader", "pg1"));
-  auto result = client.commit({{Compare::value_is("leader", "pg1"), Compare::absent("release")},
-                               {Operation::remove("leader"), Operation::put("release", "{}"),
-                                Operation::put("status", "1")}});
+  auto put = client.put("leader", "pg1");
+  ASSERT_TRUE(put);
+  auto result =
+      client.commit({{Compare::unchanged("leader", put->revision), Compare::absent("release")},
+                     {Operation::remove("leader"), Operation::put("release", "{}"),
+                      Operation::put("status", "1")}});
   ASSERT_TRUE(result && result->succeeded);
   auto snapshot = client.read();
   ASSERT_TRUE(snapshot);
@@ -246,12 +245,12 @@ TEST(Etcd, WatchMovesAwayFromAFrozenMember) {
   int changes = 0;
   client.dcs->watch([&] { ++changes; });
   ASSERT_TRUE(client.loop.run_until([&] { return changes > 0; }));
-  etcds.members[0]->freeze();  // where the watch is
-  EXPECT_TRUE(client.read(3s));
+  etcds.members[0]->freeze();    // where the watch is
+  EXPECT_TRUE(client.read(9s));  // it may have been raft's leader: an election, or two
   client.loop.run_for(1500ms);
   int before = changes;
   etcds.members[1]->ctl({"put", "/service/demo/a", "c"});
-  EXPECT_TRUE(client.loop.run_until([&] { return changes > before; }, 4s));
+  EXPECT_TRUE(client.loop.run_until([&] { return changes > before; }));
   etcds.members[0]->thaw();
 }
 

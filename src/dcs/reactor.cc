@@ -5,6 +5,8 @@
 #include <pthread.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "dcs/steady_waits.h"
 
 namespace pgsteady::dcs {
 namespace {
@@ -17,7 +19,9 @@ char wake_tag;
 }  // namespace
 
 Reactor::Reactor(const char* thread_name)
-    : alarm_(std::make_unique<grpc::Alarm>()), thread_([this, thread_name] { run(thread_name); }) {}
+    : alarm_(std::make_unique<grpc::Alarm>()), thread_([this, thread_name] { run(thread_name); }) {
+  if (!waits_are_steady()) log_warning("connections to etcd depend on the wall clock here");
+}
 
 Reactor::~Reactor() {
   stop();

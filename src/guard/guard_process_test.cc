@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <set>
 
 #include "base/process.h"
 #include "guard/guardian_harness.h"
@@ -209,12 +210,14 @@ TEST(GuardProcess, TheWriterOfItsLogKeepsNothingElse) {
   RunningGuardian guardian;
   guardian.next_agent();
   auto path = "/proc/" + std::to_string(guardian.log_writer().pid);
-  std::vector<std::string> open;
-  for (const auto& entry : std::filesystem::directory_iterator(path + "/fd")) {
-    open.push_back(entry.path().filename());
-  }
-  std::sort(open.begin(), open.end());
-  EXPECT_EQ(open, (std::vector<std::string>{"0", "2"}));
+  auto open = [&] {
+    std::set<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(path + "/fd")) {
+      found.insert(entry.path().filename());
+    }
+    return found;
+  };
+  EXPECT_TRUE(eventually([&] { return open() == std::set<std::string>{"0", "2"}; }));
   struct stat its_memory {};
   ASSERT_EQ(stat((path + "/environ").c_str(), &its_memory), 0);
   EXPECT_EQ(its_memory.st_uid, 0u);
@@ -394,7 +397,7 @@ struct FakeDevice {
   TestDirectory directory;
   std::string path = directory / "watchdog";
   FakeDevice() {
-    std::ofstream{path};
+    std::ofstream made(path);
     chmod(path.c_str(), 0666);
   }
   GuardianSetup setup(const char* mode) const {
@@ -453,7 +456,7 @@ TEST(GuardWatchdog, IsClosedWhileTheDeadlineIsSuspended) {
   EXPECT_TRUE(eventually([&] { return !content_of(device.path).empty(); }));
   ASSERT_TRUE(guardian.agent().suspend());
   EXPECT_TRUE(eventually([&] { return content_of(device.path).ends_with("V"); }));
-  std::ofstream{device.path};
+  std::ofstream emptied(device.path);
   guardian.arm(kEpoch, seconds(5));
   std::this_thread::sleep_for(milliseconds(500));
   EXPECT_EQ(content_of(device.path), "") << "opened for an arming while suspended";

@@ -14,6 +14,7 @@
 
 #include "guard/children.h"
 #include "guard/heir.h"
+#include "guard/memory.h"
 #include "guard/stderr_log.h"
 
 namespace pgsteady::guard {
@@ -318,6 +319,7 @@ void Keeper::appoint_heir() {
   auto option = std::find(argv.begin(), argv.end(), "-D");
   if (option == argv.end() || option + 1 == argv.end()) return;
   auto pid = start_heir(argv.front(), *(option + 1));
+  lock_memory_again();
   if (pid > 0) heir_pid_ = pid;
   if (pid < 0) log("WARNING", "the guardian has no heir: cannot fork: %s", std::strerror(errno));
 }

@@ -1,7 +1,6 @@
 // pgsteady-guard: the top process of a node. See README.md; the rules stand in lease/guardian.h.
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 #include <cerrno>
@@ -12,6 +11,7 @@
 
 #include "guard/children.h"
 #include "guard/keeper.h"
+#include "guard/memory.h"
 #include "guard/stderr_log.h"
 
 namespace pgsteady::guard {
@@ -113,15 +113,14 @@ bool take_lock(const std::string& path) {
 }
 
 // Everything at once, code too: fencing must not wait for a page from a hung disk.
-void lock_memory(Inherited& inherited) {
+void stay_in_memory(Inherited& inherited) {
   rlimit wanted{RLIM_INFINITY, RLIM_INFINITY};
   if (setrlimit(RLIMIT_MEMLOCK, &wanted) != 0) {
     wanted = {inherited.memory_lock.rlim_max, inherited.memory_lock.rlim_max};
     setrlimit(RLIMIT_MEMLOCK, &wanted);
   }
-  if (mlockall(MCL_CURRENT | MCL_FUTURE) == 0) return;
+  if (lock_memory()) return;
   int error = errno;
-  munlockall();
   log("WARNING",
       "the guardian is not locked in memory (%s): under memory pressure it may fence late",
       std::strerror(error));
@@ -156,7 +155,7 @@ int guard(const Arguments& arguments) {
     return 1;
   }
   protect_from_oom(options.inherited);
-  if (arguments.memory_lock) lock_memory(options.inherited);
+  if (arguments.memory_lock) stay_in_memory(options.inherited);
   prctl(PR_SET_DUMPABLE, 0);  // the agent's passwords are in our environment: for root's eyes only
   take_over_signals();
   log("INFO", "guardian started, process %d", getpid());

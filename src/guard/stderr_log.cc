@@ -14,6 +14,7 @@
 #include <ctime>
 
 #include "guard/log_writer.h"
+#include "guard/memory.h"
 
 namespace pgsteady::guard {
 namespace {
@@ -46,7 +47,10 @@ void append(const char* text, std::size_t bytes) {
 ssize_t write_some(const char* data, std::size_t bytes) {
   if (is_socket) return send(log_fd, data, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
   pollfd ready{log_fd, POLLOUT, 0};
-  if (poll(&ready, 1, 0) <= 0 || (ready.revents & POLLOUT) == 0) return -1;
+  if (poll(&ready, 1, 0) <= 0 || (ready.revents & POLLOUT) == 0) {
+    errno = EAGAIN;
+    return -1;
+  }
   return write(log_fd, data, bytes);
 }
 
@@ -59,6 +63,7 @@ std::time_t seconds_up() {
 void start_writer() {
   writer_started = seconds_up();
   writer = start_log_writer();
+  lock_memory_again();
   log_fd = writer.pipe;
 }
 

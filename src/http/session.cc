@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <openssl/ssl.h>
 
-#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl.hpp>
@@ -43,6 +42,10 @@ std::string host_header(const Origin& origin) {
   return standard ? host : fmt::format("{}:{}", host, origin.port);
 }
 
+auto keep(error_code& into) {
+  return [&into](const error_code& error, std::size_t) { into = error; };
+}
+
 }  // namespace
 
 class Session::Impl {
@@ -75,10 +78,6 @@ class Session::Impl {
   }
 
  private:
-  static auto keep(error_code& into) {
-    return [&into](const error_code& error, std::size_t) { into = error; };
-  }
-
   // Starts one operation on the connection and waits for it, for a step limit.
   template <typename Operation>
   void run(Operation operation) {

@@ -39,8 +39,7 @@ Duration restart_delay(int quick_deaths) {
 
 }  // namespace
 
-// --- the system's reports
-// --------------------------------------------------------------------------
+// --- the system's reports ------------------------------------------------------------------------
 
 Actions Guardian::begin(Instant now) {
   agent_start_at_ = now;
@@ -224,8 +223,7 @@ WatchdogCare Guardian::watchdog_care() const {
   return phase_ == ServerPhase::killing ? WatchdogCare::leave : WatchdogCare::close;
 }
 
-// --- what time brings
-// ------------------------------------------------------------------------------
+// --- what time brings ----------------------------------------------------------------------------
 
 void Guardian::check_deadline(Instant now, Actions& out) {
   if (!armed_ || suspended_ || now < deadline_ || MUTANT(guardian_ignores_deadline)) return;
@@ -307,8 +305,7 @@ void Guardian::wind_up(Ending ending, int code, Instant now, Actions& out) {
   }
 }
 
-// --- the agent's requests
-// --------------------------------------------------------------------------
+// --- the agent's requests ------------------------------------------------------------------------
 
 Actions Guardian::asked(std::uint64_t generation, const Request& request, Instant now) {
   Actions out;
@@ -321,54 +318,45 @@ Actions Guardian::asked(std::uint64_t generation, const Request& request, Instan
     return out;
   }
   last_sign_ = now;
+  handle(request, now, out);
+  return out;
+}
+
+void Guardian::handle(const Request& request, Instant now, Actions& out) {
   switch (request.kind) {
     case Request::Kind::hello:
-      agent_ = Agent::talking;
-      send(Notice::Kind::status, out);
-      if (ending_ == Ending::asked) send(Notice::Kind::stop, out);
-      break;
+      return hello(out);
     case Request::Kind::alive:
-      break;
+      return;
     case Request::Kind::arm:
-      arm(request, now, out);
-      break;
+      return arm(request, now, out);
     case Request::Kind::disarm:
-      disarm(request, out);
-      break;
+      return disarm(request, out);
     case Request::Kind::start_server:
-      start_server(request, now, out);
-      break;
+      return start_server(request, now, out);
     case Request::Kind::stop_server:
-      stop_server(request, now, out);
-      break;
+      return stop_server(request, now, out);
     case Request::Kind::fence:
-      close_armed();
-      if (phase_ != ServerPhase::none) kill_server(now, "the agent fences it", out);
-      send(Notice::Kind::status, out);
-      break;
+      return fence(now, out);
     case Request::Kind::signal_server:
-      signal_server(request, out);
-      break;
+      return signal_server(request, out);
     case Request::Kind::run_job:
-      run_job(request, now, out);
-      break;
+      return run_job(request, now, out);
     case Request::Kind::kill_job:
-      kill_job(request, out);
-      break;
+      return kill_job(request, out);
     case Request::Kind::finished:
-      finish(request.code, now, out);
-      break;
+      return finish(request.code, now, out);
     case Request::Kind::suspend:
-      suspended_ = true;
-      send(Notice::Kind::status, out);
-      break;
+      return suspend(out);
     case Request::Kind::resume:
-      suspended_ = false;
-      check_deadline(now, out);
-      send(Notice::Kind::status, out);
-      break;
+      return resume(now, out);
   }
-  return out;
+}
+
+void Guardian::hello(Actions& out) {
+  agent_ = Agent::talking;
+  send(Notice::Kind::status, out);
+  if (ending_ == Ending::asked) send(Notice::Kind::stop, out);
 }
 
 std::string Guardian::why_not_arm(const Request& request, Instant now) const {
@@ -466,6 +454,12 @@ void Guardian::ask_to_stop(StopMode mode, Instant limit, Actions& out) {
   if (change) send(Notice::Kind::status, out);
 }
 
+void Guardian::fence(Instant now, Actions& out) {
+  close_armed();
+  if (phase_ != ServerPhase::none) kill_server(now, "the agent fences it", out);
+  send(Notice::Kind::status, out);
+}
+
 void Guardian::signal_server(const Request& request, Actions& out) {
   if (!postmaster_alive_) return refuse(request.kind, "no server runs", out);
   out.push_back({.kind = Action::Kind::pass_signal, .signal = request.signal});
@@ -500,13 +494,23 @@ void Guardian::kill_job(const Request& request, Actions& out) {
   out.push_back({.kind = Action::Kind::kill_job, .job = request.job});
 }
 
+void Guardian::suspend(Actions& out) {
+  suspended_ = true;
+  send(Notice::Kind::status, out);
+}
+
+void Guardian::resume(Instant now, Actions& out) {
+  suspended_ = false;
+  check_deadline(now, out);
+  send(Notice::Kind::status, out);
+}
+
 void Guardian::finish(int code, Instant now, Actions& out) {
   if (ending_ == Ending::finishing || ending_ == Ending::forced) return;
   wind_up(Ending::finishing, code, now, out);
 }
 
-// --- helpers
-// ---------------------------------------------------------------------------------------
+// --- helpers -------------------------------------------------------------------------------------
 
 void Guardian::kill_server(Instant now, std::string why, Actions& out) {
   if (fenced_ && phase_ == ServerPhase::killing) return;  // the sweep goes on

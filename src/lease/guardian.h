@@ -198,6 +198,8 @@ class Guardian {
   void sweep(Instant now, Actions& out);
   void reaped(Actions& out);
 
+  void handle(const Request& request, Instant now, Actions& out);
+  void hello(Actions& out);
   void arm(const Request& request, Instant now, Actions& out);
   std::string why_not_arm(const Request& request, Instant now) const;
   bool is_over(const Epoch& epoch) const;
@@ -206,9 +208,12 @@ class Guardian {
   void disarm(const Request& request, Actions& out);
   void start_server(const Request& request, Instant now, Actions& out);
   void stop_server(const Request& request, Instant now, Actions& out);
+  void fence(Instant now, Actions& out);
   void signal_server(const Request& request, Actions& out);
   void run_job(const Request& request, Instant now, Actions& out);
   void kill_job(const Request& request, Actions& out);
+  void suspend(Actions& out);
+  void resume(Instant now, Actions& out);
   void finish(int code, Instant now, Actions& out);
 
   void kill_server(Instant now, std::string why, Actions& out);

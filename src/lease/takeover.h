@@ -52,6 +52,8 @@ class Takeover {
   std::optional<Instant> safe_at() const;
   // Since when nobody has held the lock: figures for a race must be younger.
   std::optional<Instant> over_at() const;
+  // The key is there, but no renewal can keep it any more.
+  bool ends() const { return final_ && !gone_at_; }
   // Upper bound of the lease's end as polled; candidates poll faster as it comes near.
   std::optional<Instant> ends_before() const { return ends_before_; }
 

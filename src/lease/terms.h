@@ -42,4 +42,16 @@ constexpr Duration idle_renewal_interval(Duration ttl) {
   return renewal_interval(ttl) * 2;
 }
 
+// A lease is renewed only while the agent shows signs of life: its loop has turned no longer ago
+// than this, nor has the guardian left an extension unanswered for longer.
+constexpr Duration kUnarmedPatience = std::chrono::seconds(10);
+constexpr Duration armed_patience(Duration ttl) {
+  return std::max<Duration>(std::chrono::seconds(1), ttl * 2 / 5);
+}
+
+// How often the loop shows them.
+constexpr Duration heartbeat_interval(Duration patience) {
+  return std::min<Duration>(std::chrono::seconds(1), patience / 2);
+}
+
 }  // namespace pgsteady::lease

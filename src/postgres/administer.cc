@@ -198,7 +198,7 @@ Result<void> Server::Impl::remember_slots(const std::set<std::string>& names) co
 }
 
 awaitable<Result<void>> Server::sync_slots(const std::vector<MemberName>& members,
-                                           std::chrono::milliseconds limit) {
+                                           std::chrono::milliseconds limit, bool drop) {
   const auto deadline = after(limit);
   std::set<std::string> wanted;
   for (const auto& member : members) {
@@ -222,7 +222,8 @@ awaitable<Result<void>> Server::sync_slots(const std::vector<MemberName>& member
     if (!lost) missing.erase(name);
     if ((wanted.contains(name) && !lost) || !known.contains(name)) continue;
     ours.insert(name);  // until it is seen to be gone
-    if (rows.text(row, 1) != "physical" || rows.text(row, 2) == "t") {
+    const bool unwanted = !wanted.contains(name);
+    if (rows.text(row, 1) != "physical" || rows.text(row, 2) == "t" || (unwanted && !drop)) {
       missing.erase(name);
       continue;
     }

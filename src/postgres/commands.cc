@@ -44,7 +44,7 @@ void log_if_failed(const Result<void>& result) {
 
 Command Server::start_command() const {
   impl_->log_mark = mark_log(impl_->log_directory());
-  impl_->complained.clear();
+  impl_->complaints = {};
   Command command{{impl_->program("postgres"), "-D", impl_->settings.data_dir}, {}};
   for (const auto& [name, value] : impl_->forced()) {
     command.argv.push_back(fmt::format("--{}={}", name, value));

@@ -83,6 +83,7 @@ TEST(FileParameters, NodeOverClusterOverDefaults) {
   EXPECT_EQ(p["jit"], "off");
   EXPECT_EQ(p["archive_mode"], "on");
   EXPECT_EQ(p["wal_retrieve_retry_interval"], "100ms");
+  EXPECT_EQ(p["max_slot_wal_keep_size"], "10GB");
   EXPECT_EQ(p["max_connections"], "100");
   ASSERT_EQ(warnings.size(), 1u);
   EXPECT_THAT(warnings[0], HasSubstr("max_connections"));

@@ -1,7 +1,6 @@
 #include "postgres/control_file.h"
 
 #include <fmt/format.h>
-#include <charconv>
 
 namespace pgsteady::pg {
 namespace {
@@ -65,6 +64,8 @@ constexpr char kState[] = "Database cluster state";
 constexpr char kTimeline[] = "Latest checkpoint's TimeLineID";
 constexpr char kCheckpoint[] = "Latest checkpoint location";
 constexpr char kMinRecovery[] = "Minimum recovery ending location";
+constexpr char kMinRecoveryTimeline[] = "Min recovery ending loc's timeline";
+constexpr char kBackupStart[] = "Backup start location";
 constexpr char kHints[] = "wal_log_hints setting";
 constexpr char kChecksums[] = "Data page checksum version";
 
@@ -80,12 +81,19 @@ Result<ControlFile> parse_control_data(const std::string& output) {
   const auto timeline = fields.number(kTimeline);
   const auto checkpoint = fields.lsn(kCheckpoint);
   const auto recovery = fields.lsn(kMinRecovery);
+  const auto recovery_timeline = fields.number(kMinRecoveryTimeline);
+  const auto backup = fields.lsn(kBackupStart);
   if (!system) return tl::unexpected(system.error());
   if (!timeline) return tl::unexpected(timeline.error());
   if (!checkpoint) return tl::unexpected(checkpoint.error());
   if (!recovery) return tl::unexpected(recovery.error());
+  if (!recovery_timeline) return tl::unexpected(recovery_timeline.error());
+  if (!backup) return tl::unexpected(backup.error());
   if (fields.text(kState).empty()) return wrong(kState, "");
   if (*timeline > UINT32_MAX) return wrong(kTimeline, fields.text(kTimeline));
+  if (*recovery_timeline > UINT32_MAX) {
+    return wrong(kMinRecoveryTimeline, fields.text(kMinRecoveryTimeline));
+  }
   const auto checksums = fields.text(kChecksums);
   return ControlFile{SystemId{*system},
                      fields.text(kState),
@@ -93,7 +101,9 @@ Result<ControlFile> parse_control_data(const std::string& output) {
                      *checkpoint,
                      *recovery,
                      !checksums.empty() && checksums != "0",
-                     fields.text(kHints) == "on"};
+                     fields.text(kHints) == "on",
+                     static_cast<Timeline>(*recovery_timeline),
+                     backup->value != 0};
 }
 
 std::map<std::string, long> settings_in_control_data(const std::string& output) {

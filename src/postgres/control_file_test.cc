@@ -13,6 +13,8 @@ constexpr char kOutput[] =
     "Latest checkpoint's TimeLineID:       3\n"
     "Latest checkpoint's PrevTimeLineID:   2\n"
     "Minimum recovery ending location:     1/3000148\n"
+    "Min recovery ending loc's timeline:   4\n"
+    "Backup start location:                0/0\n"
     "wal_level setting:                    replica\n"
     "max_connections setting:              120\n"
     "max_locks_per_xact setting:           64\n"
@@ -31,7 +33,11 @@ TEST(ControlData, IsRead) {
   EXPECT_EQ(control->timeline, 3u);
   EXPECT_EQ(control->checkpoint.text(), "1/2000060");
   EXPECT_EQ(control->min_recovery.text(), "1/3000148");
+  EXPECT_EQ(control->newest_timeline(), 4u);
+  EXPECT_EQ(control->newest_lsn().text(), "1/3000148");
   EXPECT_TRUE(control->checksums);
+  EXPECT_FALSE(control->within_backup);
+  EXPECT_TRUE(parse_control_data(replaced("   0/0", "   1/2000028"))->within_backup);
   EXPECT_FALSE(parse_control_data(replaced("version:           1", "version:  0"))->checksums);
 }
 
@@ -40,7 +46,7 @@ TEST(ControlData, GarbageIsCorrupt) {
        {std::string(), std::string("\0\xff:::\n:", 7), std::string("pg_controldata: error"),
         replaced("1/2000060", "1-2000060"), replaced("TimeLineID:       3", "TimeLineID:  -3"),
         replaced("TimeLineID:       3", "TimeLineID: 4294967296"),
-        replaced("7575757575757575757", "99999999999999999999"),
+        replaced("7575757575757575757", "99999999999999999999"), replaced("   0/0", "   nowhere"),
         replaced("Database cluster state:               in archive recovery\n", ""),
         "WARNING: Calculated CRC checksum does not match value stored in file.\n" +
             std::string(kOutput)}) {

@@ -104,19 +104,17 @@ std::error_code sync(const fs::path& path) {
   return error;
 }
 
-// A copy gets its original's time only when it is whole and on disk: one that has it is not made
-// again by an agent that was restarted in the midst of many.
+// Made under another name, so that what has its own is whole; with its original's time.
 std::error_code copy_durably(const fs::path& from, const fs::path& to) {
-  std::error_code error, none;
+  std::error_code error;
   const auto written_at = fs::last_write_time(from, error);
   if (error) return error;
-  const auto bytes = fs::file_size(from, error);
-  if (error) return error;
-  const bool there = fs::last_write_time(to, none) == written_at && !none;
-  if (there && fs::file_size(to, none) == bytes && !none) return {};
-  fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
-  if (!error) error = sync(to);
-  if (!error) fs::last_write_time(to, written_at, error);
+  auto part = to;
+  part += ".part";
+  fs::copy_file(from, part, fs::copy_options::overwrite_existing, error);
+  if (!error) error = sync(part);
+  if (!error) fs::last_write_time(part, written_at, error);
+  if (!error) fs::rename(part, to, error);
   return error;
 }
 
@@ -124,6 +122,24 @@ std::error_code move_file(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::rename(from, to, error);
   return error == std::errc::cross_device_link ? copy_durably(from, to) : error;
+}
+
+bool is_copy_of(const fs::path& original, const fs::path& copy) {
+  std::error_code error;
+  const bool same = fs::last_write_time(original, error) == fs::last_write_time(copy, error) &&
+                    fs::file_size(original, error) == fs::file_size(copy, error);
+  return same && !error;
+}
+
+// What is kept is never replaced: a rewind that broke off has written over the segment since, and
+// an agent that was restarted in the midst of many copies does not make them again.
+std::error_code keep_file(const fs::path& from, fs::path to, bool move) {
+  std::error_code error;
+  if (fs::exists(to, error)) {
+    if (is_copy_of(from, to)) return {};
+    to += ".later";
+  }
+  return error ? error : move ? move_file(from, to) : copy_durably(from, to);
 }
 
 // Like remove_all, but it can be stopped: a directory may be large.
@@ -226,8 +242,7 @@ bool Server::Impl::server_process_alive() const {
 namespace {
 
 std::string name_of_kept(const ControlFile& control) {
-  auto name = fmt::format("{}-{}", control.timeline,
-                          std::max(control.checkpoint, control.min_recovery).text());
+  auto name = fmt::format("{}-{}", control.timeline, control.newest_lsn().text());
   std::replace(name.begin(), name.end(), '/', '_');
   return name;
 }
@@ -238,9 +253,9 @@ Result<void> keep_wal(const ServerSettings& settings, const std::string& why, bo
   const auto output = read_control_data(settings.bin_dir, settings.data_dir);
   const auto found = output ? parse_control_data(*output) : tl::unexpected(output.error());
   if (!found && found.error().kind != ErrorKind::corrupt) return tl::unexpected(found.error());
-  // A clone puts pg_control last: without it the directory has nothing of its own.
   std::error_code error;
-  if (!found && !fs::exists(fs::path(settings.data_dir) / "global/pg_control", error)) return {};
+  const auto all = wal_files(fs::path(settings.data_dir) / "pg_wal", parted_at);
+  if (!found && all.empty()) return {};
   const auto name = found ? name_of_kept(*found) : std::string("unreadable");
   const fs::path parent = fs::path(settings.state_dir) / "diverged" / settings.name;
   if (!fs::exists(parent / name, error)) drop_oldest(parent);
@@ -253,14 +268,14 @@ Result<void> keep_wal(const ServerSettings& settings, const std::string& why, bo
   const auto limit = move ? kKeptBytes : kCopiedBytes;
   std::uintmax_t bytes = 0;
   std::size_t files = 0, dropped = 0;
-  for (const auto& file : wal_files(fs::path(settings.data_dir) / "pg_wal", parted_at)) {
+  for (const auto& file : all) {
     if (bytes + file.bytes > limit) {
       ++dropped;
       continue;
     }
     // A link would not do for a rewind: it overwrites segments in place.
     const auto kept = parent / name / file.path.filename();
-    error = move ? move_file(file.path, kept) : copy_durably(file.path, kept);
+    error = keep_file(file.path, kept, move);
     if (!error && *stop) error = std::make_error_code(std::errc::operation_canceled);
     if (error) {
       return fail(ErrorKind::retry,
@@ -281,9 +296,15 @@ Result<void> keep_wal(const ServerSettings& settings, const std::string& why, bo
   return {};
 }
 
-Result<void> clear(const ServerSettings& settings, const std::string& why, const Flag& stop) {
+Result<void> clear(const ServerSettings& settings, const std::string& why, bool unfinished,
+                   const Flag& stop) {
   const fs::path data = settings.data_dir;
-  if (auto kept = keep_wal(settings, why, true, Lsn{}, stop); !kept) return kept;
+  std::error_code looked;
+  // It is written last, and removed first.
+  const bool began = fs::exists(data / "global/pg_control", looked) || looked;
+  if (began || !unfinished) {
+    if (auto kept = keep_wal(settings, why, true, Lsn{}, stop); !kept) return kept;
+  }
   log_warning("removing the content of {}: {}", settings.data_dir, why);
   std::error_code error;
   // First of all what makes it look like a database: a crash from here on leaves it broken.
@@ -324,7 +345,7 @@ awaitable<Result<void>> Server::keep_diverged_wal(std::string why, std::optional
   co_return kept;
 }
 
-awaitable<Result<void>> Server::clear_data_directory(std::string why) {
+awaitable<Result<void>> Server::clear_data_directory(std::string why, bool unfinished) {
   if (impl_->server_process_alive()) {
     co_return fail(ErrorKind::refused, fmt::format("a server runs in {}", settings().data_dir),
                    "stop it before the directory is cleared");
@@ -336,8 +357,9 @@ awaitable<Result<void>> Server::clear_data_directory(std::string why) {
                    "nothing is removed from it before it can be");
   }
   impl_->watch.close();
-  std::function<Result<void>(const Flag&)> work = [settings = settings(), why](const Flag& stop) {
-    return clear(settings, why, stop);
+  std::function<Result<void>(const Flag&)> work = [settings = settings(), why,
+                                                   unfinished](const Flag& stop) {
+    return clear(settings, why, unfinished, stop);
   };
   auto cleared = co_await impl_->work_on_files(work);
   if (cleared) impl_->control.reset();

@@ -10,6 +10,7 @@
 #include "postgres/connection.h"
 #include "postgres/server.h"
 #include "postgres/server_log.h"
+#include "postgres/titles.h"
 
 namespace pgsteady::pg {
 
@@ -27,6 +28,8 @@ class Server::Impl {
   // The agent's own way into the local server; `more` are further -c options.
   std::string local_conninfo(const std::string& more = {}) const;
   Result<void> keep_original_conf() const;
+  // Takes the cluster's settings, or those that were written down the last time.
+  Result<void> know_cluster(const std::optional<boost::json::object>& now);
   bool server_process_alive() const;  // postmaster.pid names a live process
   // Runs it on the pool; it must end soon after its flag is set. One at a time.
   awaitable<Result<void>> work_on_files(
@@ -47,7 +50,8 @@ class Server::Impl {
   awaitable<Result<void>> ask(LocalServer& result, Deadline deadline);
   awaitable<void> ask_replay_timeline(LocalServer& result, Deadline deadline);
   awaitable<std::optional<ControlFile>> control_file(Deadline deadline);
-  awaitable<std::string> complaint(Deadline deadline);
+  awaitable<void> listen_to_complaints(LocalServer& result, Deadline deadline);
+  awaitable<void> look_at_recovery(LocalServer& result);
   void failed(LocalServer& result, const Error& error, bool late);
   void read_settings(const Rows& rows);
   void add_history(LocalServer& result, Timeline timeline);
@@ -73,7 +77,7 @@ class Server::Impl {
   std::string start_time;
   SystemId system_id;
   std::optional<ControlFile> control;
-  bool pending_restart = false;
+  SettingChanges pending_restart;
   std::chrono::steady_clock::time_point settings_due{};
   std::chrono::steady_clock::time_point settings_busy_until{};  // look often after a change
   Timeline receiver_timeline = 0;  // the newest that this server process received
@@ -81,11 +85,12 @@ class Server::Impl {
   Lsn replay_asked_at, receive_asked_at;
   mutable LogMark log_mark;  // of the server's log when it was started last
   std::string log_directory() const;
-  std::string complained;
+  Complaints complaints;
   bool was_alive = false;  // when it was measured last
   LocalServer looked;      // what its files told last
   std::chrono::nanoseconds look_due{};
-  std::chrono::steady_clock::time_point complaint_due{};
+  std::chrono::steady_clock::time_point complaint_due{}, recovery_due{};
+  RecoveryTitles titles;  // of a standby that starts
   Timeline history_of = 0;
   std::vector<TimelineSwitch> history;
 };

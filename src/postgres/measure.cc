@@ -1,6 +1,5 @@
 // What the running server says of itself: one round trip a time over a connection that is kept
 // open.
-#include <fmt/format.h>
 #include <cctype>
 #include <filesystem>
 
@@ -42,7 +41,8 @@ constexpr char kPrepare[] =
     // Where it waits, the checkpointer takes a new configuration at once.
     " CASE WHEN NOT r THEN EXISTS"
     " (SELECT FROM pg_stat_get_activity(NULL) WHERE backend_type = 'checkpointer' AND"
-    " wait_event IN ('CheckpointerMain', 'CheckpointWriteDelay')) END"
+    " wait_event IN ('CheckpointerMain', 'CheckpointWriteDelay')) END,"
+    " current_setting('restore_command') <> ''"
     " FROM (SELECT pg_is_in_recovery() AS r) AS s"
     " LEFT JOIN pg_stat_get_wal_receiver() AS w ON true;"
     "PREPARE standbys AS"
@@ -55,7 +55,8 @@ constexpr char kStateQuery[] = "EXECUTE own_state; EXECUTE standbys; EXECUTE slo
 
 // Parameters that wait for a restart, and the running values of those on the command line.
 constexpr char kSettingsQuery[] =
-    "SELECT name, setting, pending_restart FROM pg_settings WHERE pending_restart OR name IN"
+    "SELECT name, current_setting(name), pending_restart FROM pg_settings WHERE pending_restart OR "
+    "name IN"
     " ('wal_level','max_connections','max_wal_senders','max_prepared_transactions',"
     "'max_locks_per_transaction','track_commit_timestamp','max_replication_slots',"
     "'max_worker_processes','wal_log_hints','listen_addresses','port','cluster_name')";
@@ -79,6 +80,11 @@ Timeline timeline_of_hex(std::string_view hex) {
   return read ? static_cast<Timeline>(read->value) : 0;
 }
 
+// What goes to etcd and to whoever asks: of an extension's parameter or a command only the name.
+bool may_hold_a_secret(const std::string& name) {
+  return name.find('.') != std::string::npos || name.ends_with("_command");
+}
+
 // The setting as pg_settings would show it, as far as it can be told from its text.
 std::string normal(std::string value) {
   for (char& c : value) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -98,6 +104,7 @@ void add_state(LocalServer& result, const Rows& rows) {
     result.timeline = number_at(rows, 0, 8);
     result.upstream = upstream_of_conninfo(std::string(rows.text(0, 9)));
     result.replaying = is_true(rows.text(0, 10));
+    result.restores = is_true(rows.text(0, 15));
   } else {
     result.timeline = timeline_of_hex(rows.text(0, 1));
     result.write_lsn = lsn_at(rows, 0, 2).value_or(Lsn{});
@@ -161,22 +168,29 @@ void Server::Impl::forget_process() {
   answered = false;
   receiver_timeline = replay_timeline = 0;
   postmaster.clear();
-  pending_restart = false;
+  pending_restart.clear();
   history_of = 0;  // the same number may be another timeline after a rewind or a clone
 }
 
 awaitable<std::optional<ControlFile>> Server::Impl::control_file(Deadline deadline) {
   const auto& s = settings;
-  std::function<std::string()> work = [bin = s.bin_dir, data = s.data_dir] {
-    return read_control_data(bin, data).value_or("");
+  struct Found {
+    std::string control;
+    bool label = false;  // until the first start that stands in a file
   };
-  auto output = co_await run_aside<std::string>(pool, loop, work, deadline);
-  if (!output || output->empty()) co_return std::nullopt;
-  auto parsed = parse_control_data(*output);
+  std::function<Found()> work = [bin = s.bin_dir, data = s.data_dir] {
+    std::error_code error;
+    const bool label = std::filesystem::exists(data + "/backup_label", error);
+    return error ? Found{} : Found{read_control_data(bin, data).value_or(""), label};
+  };
+  auto found = co_await run_aside<Found>(pool, loop, work, deadline);
+  if (!found || found->control.empty()) co_return std::nullopt;
+  auto parsed = parse_control_data(found->control);
   if (!parsed) {
     log_warning("{}: {}", settings.data_dir, parsed.error().text());
     co_return std::nullopt;
   }
+  parsed->within_backup = parsed->within_backup || found->label;
   co_return *parsed;
 }
 
@@ -229,13 +243,24 @@ awaitable<bool> Server::Impl::connect(LocalServer& result, Deadline deadline) {
 void Server::Impl::read_settings(const Rows& rows) {
   const auto now = std::chrono::steady_clock::now();
   settings_due = now < settings_busy_until ? now : now + kSettingsInterval;
-  const auto wanted = forced_parameters(settings, cluster);
-  pending_restart = false;
+  const auto forced = forced_parameters(settings, cluster);
+  std::vector<std::string> ignored;
+  const auto in_file = file_parameters(settings, cluster, {}, ignored);
+  pending_restart.clear();
   for (int row = 0; row < rows.count(); ++row) {
-    const auto found = wanted.find(std::string(rows.text(row, 0)));
-    const bool differs = configured && found != wanted.end() &&
-                         normal(found->second) != normal(std::string(rows.text(row, 1)));
-    pending_restart = pending_restart || differs || is_true(rows.text(row, 2));
+    const auto name = std::string(rows.text(row, 0)), running = std::string(rows.text(row, 1));
+    const auto wanted = forced.find(name);
+    const bool differs =
+        configured && wanted != forced.end() && normal(wanted->second) != normal(running);
+    if (!differs && !is_true(rows.text(row, 2))) continue;
+    if (may_hold_a_secret(name)) {
+      pending_restart[name] = {};
+      continue;
+    }
+    const auto written = in_file.find(name);
+    const bool is_forced = wanted != forced.end(), is_written = written != in_file.end();
+    const auto told = is_forced ? wanted->second : is_written ? written->second : std::string();
+    pending_restart[name] = {running, told};
   }
 }
 
@@ -332,16 +357,37 @@ std::string Server::Impl::log_directory() const {
 }
 
 // Looked for once a second while the server does not answer.
-awaitable<std::string> Server::Impl::complaint(Deadline deadline) {
+awaitable<void> Server::Impl::listen_to_complaints(LocalServer& result, Deadline deadline) {
   const auto now = std::chrono::steady_clock::now();
-  if (now < complaint_due) co_return complained;
-  complaint_due = now + std::chrono::seconds(1);
-  std::function<std::string()> work = [directory = log_directory(), mark = log_mark] {
-    return complaint_since(directory, mark);
-  };
-  auto found = co_await run_aside<std::string>(pool, loop, work, deadline);
-  complained = found.value_or("");
-  co_return complained;
+  if (now >= complaint_due) {
+    complaint_due = now + std::chrono::seconds(1);
+    std::function<Complaints()> work = [directory = log_directory(), mark = log_mark] {
+      return complaints_since(directory, mark);
+    };
+    auto found = co_await run_aside<Complaints>(pool, loop, work, deadline);
+    complaints = found.value_or(Complaints{});
+  }
+  result.complaint = complaints.last;
+  result.refusal = complaints.refusal;
+  result.refused_at = complaints.refused_at;
+}
+
+// Likewise: what a standby that starts has to replay before it is consistent, and how far it is.
+awaitable<void> Server::Impl::look_at_recovery(LocalServer& result) {
+  const auto now = std::chrono::steady_clock::now();
+  if (now >= recovery_due) {
+    recovery_due = now + std::chrono::seconds(1);
+    const auto deadline = after(std::chrono::seconds(1));  // the caller's may be over by now
+    control = co_await control_file(deadline);
+    std::function<RecoveryTitles()> work = [pid = first_line(in_data("postmaster.pid"))] {
+      return recovery_titles(static_cast<pid_t>(parse_decimal(pid).value_or(0)));
+    };
+    auto found = co_await run_aside<RecoveryTitles>(pool, loop, work, deadline);
+    titles = found.value_or(RecoveryTitles{});
+  }
+  result.control = control;
+  result.recovering = titles.recovering;
+  result.receiving = titles.receiving;
 }
 
 awaitable<LocalServer> Server::measure(bool process_alive, std::chrono::milliseconds limit) {
@@ -356,7 +402,7 @@ awaitable<LocalServer> Server::measure(bool process_alive, std::chrono::millisec
     return found;
   };
   const bool changed = std::exchange(impl_->was_alive, process_alive) != process_alive;
-  if (changed) impl_->complaint_due = {};
+  if (changed) impl_->complaint_due = impl_->recovery_due = {};
   // What a running server has open changes seldom, and a look costs more than the question to it.
   if (!process_alive || changed || result.measured_at >= impl_->look_due) {
     // A disk that hangs must not hold the loop; until it answers nothing is known.
@@ -371,16 +417,18 @@ awaitable<LocalServer> Server::measure(bool process_alive, std::chrono::millisec
     // The end of recovery removes the file first.
     if (result.is_primary()) result.standby_signal = impl_->looked.standby_signal = false;
     if (result.state == ServerState::starting) {
-      result.complaint = co_await impl_->complaint(deadline);
+      co_await impl_->listen_to_complaints(result, deadline);
+      if (result.standby_signal) co_await impl_->look_at_recovery(result);
+      if (result.control) impl_->add_history(result, result.control->newest_timeline());
     }
     co_return result;
   }
   impl_->watch.close();
   impl_->forget_process();
-  result.complaint = co_await impl_->complaint(deadline);
+  co_await impl_->listen_to_complaints(result, deadline);
   if (result.data == DataDirectory::valid) {
     result.control = co_await impl_->control_file(deadline);
-    if (result.control) impl_->add_history(result, result.control->timeline);
+    if (result.control) impl_->add_history(result, result.control->newest_timeline());
   }
   co_return result;
 }

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <algorithm>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <filesystem>
 #include <sstream>
 
@@ -112,35 +114,71 @@ Result<bool> clean_auto_conf(const std::string& path) {
   return write_if_changed(path, clean, 0600);
 }
 
+constexpr char kClusterFile[] = "cluster.json";
+
 }  // namespace
 
-Result<bool> Server::write_configuration(const boost::json::object& cluster_postgresql,
-                                         bool as_standby, const std::optional<Upstream>& upstream) {
-  const auto& settings = impl_->settings;
-  impl_->cluster = cluster_postgresql;
-  impl_->configured = true;
-  if (auto released = release_timelines(); !released) return tl::unexpected(released.error());
-  std::vector<std::string> warnings;
-  const auto parameters =
-      file_parameters(settings, cluster_postgresql, {as_standby, upstream}, warnings);
-  for (const auto& warning : warnings) {
-    if (impl_->warned.size() > kWarningsLimit) impl_->warned.clear();
-    if (impl_->warned.insert(warning).second) log_warning("{}", warning);
+Result<void> Server::forget_cluster() {
+  auto removed = remove_file(impl_->in_state(kClusterFile));
+  if (!removed) return tl::unexpected(removed.error());
+  impl_->cluster.clear();
+  impl_->configured = false;
+  return {};
+}
+
+Result<void> Server::Impl::know_cluster(const std::optional<boost::json::object>& now) {
+  const auto path = in_state(kClusterFile);
+  if (now) {
+    cluster = *now;
+    auto written = write_if_changed(path, boost::json::serialize(*now) + "\n", 0600);
+    if (!written) return tl::unexpected(written.error());
+    return {};
   }
-  if (auto kept = impl_->keep_original_conf(); !kept) return tl::unexpected(kept.error());
+  if (configured) return {};
+  auto text = read_file(path);
+  if (!text && text.error().kind == ErrorKind::not_found) return {};
+  if (!text) return tl::unexpected(text.error());
+  boost::system::error_code bad;
+  auto value = boost::json::parse(*text, bad);
+  if (bad || !value.is_object()) {
+    return fail(ErrorKind::corrupt, path + " is damaged, and etcd has not been read yet",
+                "it is written anew when the config key in etcd can be read; without it the server "
+                "would wait for no synchronous standby");
+  }
+  cluster = value.get_object();
+  return {};
+}
+
+Result<bool> Server::write_configuration(
+    const std::optional<boost::json::object>& cluster_postgresql, bool as_standby,
+    const std::optional<Upstream>& upstream) {
+  const auto& settings = impl_->settings;
+  if (auto released = release_timelines(); !released) return tl::unexpected(released.error());
   for (const auto& [path, mode] :
        {std::pair(settings.unix_socket_dir, 0755), std::pair(settings.state_dir, 0700)}) {
     auto made = make_directory(path, static_cast<mode_t>(mode));
     if (!made) return tl::unexpected(made.error());
   }
+  if (auto known = impl_->know_cluster(cluster_postgresql); !known) {
+    return tl::unexpected(known.error());
+  }
+  impl_->configured = true;
+  const auto& cluster = impl_->cluster;
+  std::vector<std::string> warnings;
+  const auto parameters = file_parameters(settings, cluster, {as_standby, upstream}, warnings);
+  for (const auto& warning : warnings) {
+    if (impl_->warned.size() > kWarningsLimit) impl_->warned.clear();
+    if (impl_->warned.insert(warning).second) log_warning("{}", warning);
+  }
+  if (auto kept = impl_->keep_original_conf(); !kept) return tl::unexpected(kept.error());
   if (upstream) {
     if (auto written = write_pgpass({upstream->address}); !written) {
       return tl::unexpected(written.error());
     }
   }
   const std::pair<const char*, std::string> files[] = {
-      {"pg_ident.conf", pg_ident_conf(settings, cluster_postgresql, impl_->os_user)},
-      {"pg_hba.conf", pg_hba_conf(settings, cluster_postgresql, impl_->os_user)},
+      {"pg_ident.conf", pg_ident_conf(settings, cluster, impl_->os_user)},
+      {"pg_hba.conf", pg_hba_conf(settings, cluster, impl_->os_user)},
       {"postgresql.conf", postgresql_conf(parameters)},
   };
   auto cleaned = clean_auto_conf(impl_->in_data("postgresql.auto.conf"));
@@ -290,7 +328,7 @@ Result<void> Server::release_timelines() const {
   for (const auto& name : reserved) {
     if (name < newest) {
       if (auto kept = archive_history(pg_wal, name); !kept) return kept;
-    } else if (auto removed = remove_file(pg_wal + "/" + name); !removed) {
+    } else if (auto removed = remove_file(fmt::format("{}/{}", pg_wal, name)); !removed) {
       return tl::unexpected(removed.error());
     }
   }

@@ -8,7 +8,6 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -52,9 +51,14 @@ class Server {
   // Writes postgresql.conf (from the node's and the cluster's parameters; the original is kept as
   // postgresql.base.conf and included), pg_hba.conf, pg_ident.conf, and standby.signal with
   // primary_conninfo or neither. Atomic per file. `upstream` nullopt with as_standby: a standby
-  // that streams from nobody. Returns whether anything changed.
-  Result<bool> write_configuration(const boost::json::object& cluster_postgresql, bool as_standby,
-                                   const std::optional<Upstream>& upstream);
+  // that streams from nobody. `cluster_postgresql` nullopt: it is not known yet, and stays what it
+  // was the last time, also of an earlier process: a server that starts while etcd is away has to
+  // wait for the same standbys and serve as many clients as before. Returns whether anything
+  // changed.
+  Result<bool> write_configuration(const std::optional<boost::json::object>& cluster_postgresql,
+                                   bool as_standby, const std::optional<Upstream>& upstream);
+  // There was another cluster here: its settings are nobody's.
+  Result<void> forget_cluster();
   // Whether an interrupted clone, rewind or bootstrap left its marker; the marker's kind.
   std::optional<std::string> interrupted_job() const;
   Result<void> set_job_marker(const std::string& kind);
@@ -65,8 +69,9 @@ class Server {
   Result<void> note_reclone(WallTime at);
   // Moves aside or removes the data directory's content so that a clone can start. Refuses while a
   // postmaster runs there. WAL that only this node has is kept under state_dir/diverged first.
+  // Of what a clone or initdb left `unfinished`, nothing is kept unless it has a pg_control.
   // Runs beside the loop, an hour at most; called again after an end in the midst, it goes on.
-  awaitable<Result<void>> clear_data_directory(std::string why);
+  awaitable<Result<void>> clear_data_directory(std::string why, bool unfinished);
   // Copies that WAL to the same place, before a rewind changes the directory. Likewise. Segments
   // that end at `parted_at` or before it are left out: others have them.
   awaitable<Result<void>> keep_diverged_wal(std::string why, std::optional<Lsn> parted_at);
@@ -80,31 +85,29 @@ class Server {
   // and repeats both while the server stays in recovery.
   Result<void> write_promote_file() const;
 
-  // --- command lines
-  // -------------------------------------------------------------------------------
+  // --- command lines -----------------------------------------------------------------------------
   Command start_command() const;  // postgres -D ..., with what must be equal on all nodes forced
   Command initdb_command() const;
   Command basebackup_command(const Upstream& from) const;  // --progress, -X stream, no slot kept
   Command rewind_command(const Upstream& from) const;
   Result<void> write_pgpass(const std::vector<HostPort>& hosts) const;  // 0600, for the commands
 
-  // --- SQL
-  // -----------------------------------------------------------------------------------------
+  // --- SQL ---------------------------------------------------------------------------------------
   // Measures everything of LocalServer that `running` concerns; opens or reopens its connection by
-  // itself. `process_alive`, `process_started_at` come from the guardian. A server that refuses
-  // connections because it starts up gives `starting`; one that answered before and does not within
-  // the limit, `hung`; one that answered before and refuses us alone, what was measured then
-  // (measured_at tells when).
+  // itself. `process_alive` comes from the guardian. A server that refuses connections because it
+  // starts up gives `starting`; one that answered before and does not within the limit, `hung`; one
+  // that answered before and refuses us alone, what was measured then (measured_at tells when).
   awaitable<LocalServer> measure(bool process_alive, std::chrono::milliseconds limit);
   // After initdb and the first start as a primary: users, passwords, grants for rewind. Idempotent.
   awaitable<Result<void>> create_users(std::chrono::milliseconds limit);
   awaitable<Result<void>> checkpoint(std::chrono::milliseconds limit);
   // A tiny transaction that waits for this server's disk alone. False: it was not done in time.
   awaitable<Result<bool>> commit(std::chrono::milliseconds limit);
-  // Makes the physical slots of these members (immediately reserving) and drops our other inactive
-  // ones. Slots keep at most max_slot_wal_keep_size of WAL, which write_configuration sets.
+  // Makes the physical slots of these members (immediately reserving) and, if asked to, drops our
+  // other inactive ones. Slots keep at most max_slot_wal_keep_size of WAL, which
+  // write_configuration sets.
   awaitable<Result<void>> sync_slots(const std::vector<MemberName>& members,
-                                     std::chrono::milliseconds limit);
+                                     std::chrono::milliseconds limit, bool drop = true);
   // Asks a primary elsewhere for the timeline in its control file (as the rewind user): a rewind
   // has to wait until that equals its timeline.
   awaitable<Result<Timeline>> control_timeline_of(const Upstream& primary,

@@ -15,6 +15,7 @@ namespace {
 
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class ServerFiles : public ::testing::Test {
  protected:
@@ -48,17 +49,30 @@ TEST_F(ServerFiles, LooksAtTheDataDirectory) {
     std::filesystem::rename(data + name, data + "/aside");
     std::filesystem::create_symlink(data + name, data + name);
     EXPECT_EQ(server.look_at_data_directory(), DataDirectory::unknown) << name;
-    EXPECT_FALSE(run(loop, server.clear_data_directory("a test")));
+    EXPECT_FALSE(run(loop, server.clear_data_directory("a test", false)));
     std::filesystem::rename(data + "/aside", data + name);
   }
   EXPECT_EQ(server.look_at_data_directory(), DataDirectory::valid);
-  ASSERT_TRUE(run(loop, server.clear_data_directory("a test")));
+  ASSERT_TRUE(run(loop, server.clear_data_directory("a test", false)));
   EXPECT_TRUE(std::filesystem::exists(data));
   EXPECT_EQ(server.look_at_data_directory(), DataDirectory::empty);
   std::filesystem::create_directory(data + "/lost+found");
   EXPECT_EQ(server.look_at_data_directory(), DataDirectory::empty);
   std::filesystem::remove_all(data);
   EXPECT_EQ(server.look_at_data_directory(), DataDirectory::empty);
+}
+
+TEST_F(ServerFiles, KeepsWalWithoutAControlFileUnlessItIsOfAnUnfinishedClone) {
+  const std::string history = "00000002.history";
+  const auto kept = server.settings().state_dir + "/diverged/n1/unreadable/" + history;
+  for (bool unfinished : {true, false}) {
+    std::filesystem::create_directories(data + "/pg_wal");
+    ASSERT_TRUE(write_file(data + "/PG_VERSION", "15\n", 0600));
+    ASSERT_TRUE(write_file(data + "/pg_wal/" + history, "one\n", 0600));
+    auto cleared = run(loop, server.clear_data_directory("a test", unfinished));
+    ASSERT_TRUE(cleared) << cleared.error().text();
+    EXPECT_EQ(std::filesystem::exists(kept), !unfinished);
+  }
 }
 
 TEST_F(ServerFiles, KeepsTheOriginalConfiguration) {
@@ -72,6 +86,25 @@ TEST_F(ServerFiles, KeepsTheOriginalConfiguration) {
   std::filesystem::remove(data + "/postgresql.base.conf");
   ASSERT_TRUE(server.write_configuration({}, false, std::nullopt));
   EXPECT_EQ(content("postgresql.base.conf"), "# empty\n");
+}
+
+TEST_F(ServerFiles, SettingsThatAreNotKnownYetStayAsTheyWere) {
+  boost::json::object parameters = {{"work_mem", "7MB"}, {"max_connections", 33}};
+  ASSERT_TRUE(server.write_configuration({{{"parameters", parameters}}}, false, std::nullopt));
+  auto written = content("postgresql.conf");
+  EXPECT_THAT(written, HasSubstr("work_mem = '7MB'"));
+  Server next(loop, server.settings());
+  EXPECT_FALSE(*next.write_configuration(std::nullopt, false, std::nullopt));
+  EXPECT_EQ(content("postgresql.conf"), written);
+  EXPECT_THAT(next.start_command().argv, Contains(HasSubstr("max_connections=33")));
+  ASSERT_TRUE(write_file(server.settings().state_dir + "/cluster.json", "{\"para", 0600));
+  Server other(loop, server.settings());
+  EXPECT_EQ(other.write_configuration(std::nullopt, false, std::nullopt).error().kind,
+            ErrorKind::corrupt);
+  EXPECT_EQ(content("postgresql.conf"), written);
+  ASSERT_TRUE(other.forget_cluster());
+  EXPECT_TRUE(*other.write_configuration(std::nullopt, false, std::nullopt));
+  EXPECT_THAT(content("postgresql.conf"), Not(HasSubstr("7MB")));
 }
 
 TEST_F(ServerFiles, SignalsSayWhatTheServerIs) {
@@ -157,12 +190,12 @@ TEST_F(ServerFiles, ClearingReachesTablespacesAndRefusesALiveServer) {
   }
   while (std::filesystem::read_symlink(fmt::format("/proc/{}/cwd", child)) != data) usleep(1000);
   ASSERT_TRUE(write_file(data + "/postmaster.pid", std::to_string(child) + "\nx\n", 0600));
-  EXPECT_FALSE(run(loop, server.clear_data_directory("a test")));
+  EXPECT_FALSE(run(loop, server.clear_data_directory("a test", false)));
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
   // The number lives again, as somebody else.
   ASSERT_TRUE(write_file(data + "/postmaster.pid", std::to_string(getpid()) + "\nx\n", 0600));
-  ASSERT_TRUE(run(loop, server.clear_data_directory("a test")));
+  ASSERT_TRUE(run(loop, server.clear_data_directory("a test", false)));
   EXPECT_TRUE(std::filesystem::is_empty(data));
   EXPECT_FALSE(std::filesystem::exists(elsewhere + "/PG_15_202209061"));
   EXPECT_TRUE(std::filesystem::exists(elsewhere + "/not ours"));
@@ -178,6 +211,8 @@ Database cluster state: in production
 Latest checkpoint location: 0/3000028
 Latest checkpoint'"'"'s TimeLineID: 2
 Minimum recovery ending location: 0/0
+Min recovery ending loc'"'"'s timeline: 0
+Backup start location: 0/0
 '
 )",
                          0755));
@@ -193,15 +228,21 @@ Minimum recovery ending location: 0/0
   const auto kept = settings.state_dir + "/diverged/n1/2-0_3000028/00000002.history";
   EXPECT_EQ(read_file(kept).value(), "one\n");
 
-  // What is there whole is left as it is, a half-made copy is not.
+  // What is there is whole and is left as it is.
+  ASSERT_TRUE(write_file(kept + ".part", "o", 0600));
   const auto whole = std::filesystem::last_write_time(kept);
   { std::ofstream(kept) << "own\n"; }
   std::filesystem::last_write_time(kept, whole);
   ASSERT_TRUE(run(loop, other.keep_diverged_wal("a test", std::nullopt)));
   EXPECT_EQ(read_file(kept).value(), "own\n");
-  std::filesystem::resize_file(kept, 1);
-  ASSERT_TRUE(run(loop, other.keep_diverged_wal("a test", std::nullopt)));
-  EXPECT_EQ(read_file(kept).value(), "one\n");
+  EXPECT_FALSE(std::filesystem::exists(kept + ".later"));
+
+  // A rewind that broke off in the middle wrote over the original: that is not what was to be kept.
+  { std::ofstream(history) << "the source's\n"; }
+  ASSERT_TRUE(write_file(data + "/global/pg_control", "x", 0600));
+  ASSERT_TRUE(run(loop, other.clear_data_directory("a test", true)));
+  EXPECT_EQ(read_file(kept).value(), "own\n");
+  EXPECT_EQ(read_file(kept + ".later").value(), "the source's\n");
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "postgres/conninfo.h"
 #include "postgres/files.h"
 #include "postgres/live_server.h"
+#include "postgres/titles.h"
 
 namespace pgsteady::pg::testing {
 
@@ -86,7 +87,7 @@ TEST_F(LiveServerTest, BootstrapsAPrimary) {
   EXPECT_GT(now.write_lsn, Lsn{});
   EXPECT_GE(now.version, 130000);
   EXPECT_TRUE(now.upstream.empty());
-  EXPECT_FALSE(now.pending_restart);
+  EXPECT_TRUE(now.pending_restart.empty());
   EXPECT_EQ(now.data, DataDirectory::valid);
   ASSERT_TRUE(now.control);
   EXPECT_EQ(now.control->system_id, now.system_id);
@@ -231,16 +232,29 @@ TEST_F(LiveServerTest, DropsItsSlotsAsAStandbyToo) {
   EXPECT_EQ(standby.slots[0].name, "a_backup_tool");
 }
 
+TEST_F(LiveServerTest, TitlesTellWhatAStandbyReplays) {
+  LiveServer first(directory->path, "n1"), second(directory->path, "n2");
+  make_primary(first);
+  make_standby(second, first);
+  ASSERT_TRUE(first.sql(first.server.settings().superuser, "CREATE TABLE streamed ()"));
+  second.wait_for([&](const LocalServer&) { return recovery_titles(second.pid).receiving; });
+  const auto streaming = recovery_titles(second.pid);
+  EXPECT_EQ(streaming.recovering.size(), 16u) << streaming.recovering;
+  first.stop();
+  second.wait_for([&](const LocalServer&) { return !recovery_titles(second.pid).receiving; });
+  EXPECT_EQ(recovery_titles(second.pid).recovering, streaming.recovering);
+}
+
 TEST_F(LiveServerTest, ShowsWhatWaitsForARestart) {
   LiveServer node(directory->path, "n1");
   make_primary(node);
   auto changed = kCluster;
   changed["parameters"].as_object()["max_connections"] = 60;
   ASSERT_TRUE(*node.server.write_configuration(changed, false, std::nullopt));
-  node.wait_for([](const LocalServer& s) { return s.pending_restart; });
+  node.wait_for([](const LocalServer& s) { return !s.pending_restart.empty(); });
   node.stop();
   node.start();
-  node.wait_for([](const LocalServer& s) { return is_up(s) && !s.pending_restart; });
+  node.wait_for([](const LocalServer& s) { return is_up(s) && s.pending_restart.empty(); });
 }
 
 TEST_F(LiveServerTest, SlotsComeAndGoWithTheMembers) {
@@ -345,13 +359,13 @@ TEST_F(LiveServerTest, StandbyKeepsItsPrimarysLimits) {
   ASSERT_TRUE(*second.server.write_configuration(lower, true, first.upstream()));
   second.start();
   const auto standby = second.wait_for(is_streaming);  // with 20 it would refuse to start
-  EXPECT_TRUE(standby.pending_restart);
+  EXPECT_FALSE(standby.pending_restart.empty());
 }
 
 TEST_F(LiveServerTest, ClearsADirectoryButKeepsItsWal) {
   LiveServer node(directory->path, "n1");
   make_primary(node);
-  auto refused = run(node.loop, node.server.clear_data_directory("a test"));
+  auto refused = run(node.loop, node.server.clear_data_directory("a test", false));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, ErrorKind::refused);
   EXPECT_EQ(node.measure().state, ServerState::running);
@@ -382,7 +396,7 @@ TEST_F(LiveServerTest, ClearsADirectoryButKeepsItsWal) {
   EXPECT_GT(copied.size(), 1u);
   EXPECT_FALSE(copied.contains(in_advance));  // it holds nothing of its own
   EXPECT_EQ(segments_in(pg_wal), in_data);
-  auto cleared = run(node.loop, node.server.clear_data_directory("a test"));
+  auto cleared = run(node.loop, node.server.clear_data_directory("a test", false));
   ASSERT_TRUE(cleared) << cleared.error().message;
   EXPECT_EQ(node.server.look_at_data_directory(), DataDirectory::empty);
   EXPECT_EQ(segments_in(kept), copied);

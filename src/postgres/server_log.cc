@@ -23,6 +23,15 @@ bool is_of_a_client(std::string_view line) {
   });
 }
 
+bool is_a_refusal(std::string_view line) {
+  const auto has = [&](std::string_view words) {
+    return line.find(words) != std::string_view::npos;
+  };
+  if (has("is behind recovery timeline")) return true;
+  return (has("WAL stream") || has("timeline history file")) && has("ERROR:") &&
+         !has("replication slot");
+}
+
 }  // namespace
 
 LogMark mark_log(const std::string& directory) {
@@ -38,20 +47,25 @@ LogMark mark_log(const std::string& directory) {
   return mark;
 }
 
-std::string last_complaint(std::string_view log) {
-  std::string found;
+Complaints complaints_in(std::string_view log) {
+  Complaints found;
   for (std::size_t at = 0; at < log.size();) {
     const auto end = std::min(log.find('\n', at), log.size());
     const auto line = log.substr(at, end - at);
-    at = end + 1;
     const auto level = std::min(line.find("FATAL: "), line.find("PANIC: "));
-    if (level == std::string_view::npos || is_of_a_client(line)) continue;
-    found = line.substr(level, kLineBytes);
+    if (level != std::string_view::npos && is_a_refusal(line)) {
+      found.refusal = line.substr(level, kLineBytes);
+      found.refused_at = at;
+    }
+    if (level != std::string_view::npos && !is_of_a_client(line)) {
+      found.last = line.substr(level, kLineBytes);
+    }
+    at = end + 1;
   }
   return found;
 }
 
-std::string complaint_since(const std::string& directory, const LogMark& mark) {
+Complaints complaints_since(const std::string& directory, const LogMark& mark) {
   const auto now = mark_log(directory);
   if (now.file.empty()) return {};
   // Another file, or the same one of a week before, cut off and written over.
@@ -62,7 +76,9 @@ std::string complaint_since(const std::string& directory, const LogMark& mark) {
   std::string text(static_cast<std::size_t>(now.bytes - from), '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(std::max<std::streamsize>(0, file.gcount())));
-  return last_complaint(text);
+  auto found = complaints_in(text);
+  found.refused_at += from;
+  return found;
 }
 
 }  // namespace pgsteady::pg

@@ -16,9 +16,18 @@ struct LogMark {
 
 // Blocks for as long as the disk does.
 LogMark mark_log(const std::string& directory);
-// The last FATAL or PANIC line behind the mark, without its prefix, 64 KiB back at most; empty when
-// there is none. Refusals of clients don't count.
-std::string complaint_since(const std::string& directory, const LogMark& mark);
-std::string last_complaint(std::string_view log);
+// FATAL and PANIC lines without their prefix; empty when there is none. Refusals of clients don't
+// count.
+struct Complaints {
+  std::string last;
+  // The last in which the upstream server denied a walreceiver WAL or history, for another reason
+  // than a slot that it has yet to make; and where in the log it stands.
+  std::string refusal;
+  std::uint64_t refused_at = 0;
+};
+
+// Behind the mark, 64 KiB back at most. Blocks for as long as the disk does.
+Complaints complaints_since(const std::string& directory, const LogMark& mark);
+Complaints complaints_in(std::string_view log);
 
 }  // namespace pgsteady::pg

@@ -12,6 +12,7 @@
 #include <map>
 #include <mutex>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -32,9 +33,10 @@ class FakeS3 {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof address;
-    ::bind(listener_, reinterpret_cast<sockaddr*>(&address), size);
-    ::listen(listener_, 64);
-    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+    bool listens = ::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
+                   ::listen(listener_, 64) == 0 &&
+                   ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) == 0;
+    if (!listens) throw std::runtime_error("no port for the server that plays S3");
     port_ = ntohs(address.sin_port);
     acceptor_ = std::thread([this] { accept_all(); });
   }

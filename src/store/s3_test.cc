@@ -12,14 +12,15 @@ using namespace std::chrono_literals;
 using testing::FakeS3;
 using ::testing::HasSubstr;
 
-std::unique_ptr<ObjectStore> open(const FakeS3& server, std::chrono::milliseconds patience = 30s) {
+std::unique_ptr<ObjectStore> open(const FakeS3& server, std::chrono::milliseconds patience = 30s,
+                                  std::chrono::milliseconds step_limit = 500ms) {
   S3Options options;
   options.bucket = "bucket";
   options.prefix = "pre fix";
   options.endpoint = server.endpoint();
   options.path_style = true;
   options.credentials = {"key", "secret", ""};
-  options.step_limit = 500ms;
+  options.step_limit = step_limit;
   options.patience = patience;
   auto store = open_s3(options);
   EXPECT_TRUE(store) << store.error().text();
@@ -96,11 +97,13 @@ TEST(S3, ReadsRanges) {
 
 TEST(S3, LargeObjectsGoInParts) {
   FakeS3 server(1, 0);
-  auto store = open(server);
+  auto store = open(server, 120s, 20s);  // under a sanitizer a part takes its time
   const auto content = noise((40 << 20) + 17);
   EXPECT_EQ(*put_text(*store, "large", content, Put::if_absent), Stored::created);
   EXPECT_TRUE(server.objects().at("pre fix/large") == content);
-  EXPECT_TRUE(*get_text(*store, "large", 64 << 20) == content);
+  auto read = get_text(*store, "large", 64 << 20);
+  ASSERT_TRUE(read) << read.error().text();
+  EXPECT_TRUE(*read == content);
   EXPECT_EQ(*put_text(*store, "large", content + "x", Put::if_absent), Stored::existed);
   EXPECT_EQ(server.uploads(), 0u);
   auto given_up = store->create("half", Put::replace);
@@ -137,7 +140,7 @@ TEST(S3, FaultsOfEverySeedLoseAndMixUpNothing) {
 
 TEST(S3, LargeObjectsSurviveFaultsToo) {
   FakeS3 server(11, 20);
-  auto store = open(server);
+  auto store = open(server, 120s, 5s);
   const auto content = noise(36 << 20);
   auto stored = put_text(*store, "large", content, Put::replace);
   ASSERT_TRUE(stored) << stored.error().text();

@@ -27,5 +27,6 @@ std::vector<FaultKind> network_faults();
 std::vector<FaultKind> process_faults();
 std::vector<FaultKind> etcd_faults();  // processes and keys
 std::vector<FaultKind> disk_faults();
+std::vector<FaultKind> clock_faults();
 
 }  // namespace pgsteady::chaos

@@ -14,6 +14,9 @@
 namespace pgsteady::chaos {
 namespace {
 
+// Each so many-th round runs with synchronous_mode.
+constexpr int kSynchronousEvery = 3;
+
 struct Options {
   double minutes = 2;
   std::uint64_t seed = 1;
@@ -34,18 +37,13 @@ double seconds(Millis time) {
   return static_cast<double>(time.count()) / 1000;
 }
 
-std::string line_of(int round, const Verdict& verdict) {
-  auto text = fmt::format("#{} {} | {} -> {}, no writes for {:.1f} s, whole after {:.1f} s", round,
-                          verdict.faults, verdict.primary_before, verdict.primary_after,
-                          seconds(verdict.outage), seconds(verdict.healing));
+std::string line_of(int round, bool synchronous, const Verdict& verdict) {
+  auto text = fmt::format("#{}{} {} | {} -> {}, no writes for {:.1f} s, whole after {:.1f} s",
+                          round, synchronous ? " sync" : "", verdict.faults, verdict.primary_before,
+                          verdict.primary_after, seconds(verdict.outage), seconds(verdict.healing));
   if (verdict.lost > 0) text += fmt::format(", {} asynchronous commits lost", verdict.lost);
   if (verdict.stale > 0) text += fmt::format(", {} late acknowledgements", verdict.stale);
   return text + (verdict.failures.empty() ? " | ok" : " | FAILED");
-}
-
-std::vector<std::string> dynamic_config(const Options& options) {
-  if (!options.synchronous) return {};
-  return {"synchronous_mode: true"};
 }
 
 std::string repeat_command(const Options& options, int round) {
@@ -62,7 +60,7 @@ class Run {
                                         std::chrono::duration<double>(options_.minutes * 60));
     int round = std::max(options_.only, 1);
     do {
-      if (!world_) world_.emplace(options_.programs, dynamic_config(options_)), ledger_ = {};
+      if (!world_) world_.emplace(options_.programs), ledger_ = {};
       play_one(round++);
     } while (options_.only == 0 && !interrupted && Clock::now() < end &&
              (failed_ == 0 || options_.keep_going));
@@ -73,16 +71,17 @@ class Run {
  private:
   void play_one(int round) {
     Verdict verdict;
+    const bool synchronous = options_.synchronous || round % kSynchronousEvery == 0;
     try {
       verdict = play_round(*world_, Dice(options_.seed * 1000003 + static_cast<unsigned>(round)),
-                           ledger_, options_.synchronous);
+                           ledger_, synchronous);
     } catch (const std::runtime_error& error) {
       verdict.failures.emplace_back(error.what());
     }
     ++played_;
     lost_ += verdict.lost;
     stale_ += verdict.stale;
-    say(line_of(round, verdict));
+    say(line_of(round, synchronous, verdict));
     if (!verdict.failures.empty()) fail(round, verdict);
   }
 
@@ -126,7 +125,7 @@ int run(int argc, char** argv) {
   app.add_option("--only", options.only, "that round of the seed alone");
   app.add_option("--programs", options.programs, "the directory of other programs to test");
   app.add_option("--logs", options.logs, "where the logs of a failure are kept (/tmp)");
-  app.add_flag("--sync", options.synchronous, "with synchronous_mode, under which nothing is lost");
+  app.add_flag("--sync", options.synchronous, "all rounds with synchronous_mode, not each third");
   app.add_flag("--keep-going", options.keep_going, "go on with a new cluster after a failure");
   CLI11_PARSE(app, argc, argv);
   if (auto why = Network::missing(); !why.empty()) {

@@ -27,6 +27,7 @@ const FaultKind& draw(Dice& dice) {
     for (auto& kind : process_faults()) all.push_back(std::move(kind));
     for (auto& kind : etcd_faults()) all.push_back(std::move(kind));
     for (auto& kind : disk_faults()) all.push_back(std::move(kind));
+    for (auto& kind : clock_faults()) all.push_back(std::move(kind));
     return all;
   }();
   std::vector<int> weights;
@@ -111,6 +112,7 @@ std::string primary_of(World& world) {
 Verdict play_round(World& world, Dice dice, Ledger& ledger, bool synchronous) {
   Verdict verdict;
   world.begin_round();
+  world.set_synchronous(synchronous);
   verdict.primary_before = world.nodes().front()->name;
   const auto timeline = world.timeline();
   const auto began = Clock::now();

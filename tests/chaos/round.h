@@ -26,7 +26,8 @@ struct Ledger {
   std::size_t stale = 0;
 };
 
-// Throws std::runtime_error when the world itself cannot go on. `synchronous`: nothing may be lost.
+// Throws std::runtime_error when the world itself cannot go on. `synchronous`: in that mode, in
+// which nothing may be lost.
 Verdict play_round(World& world, Dice dice, Ledger& ledger, bool synchronous);
 
 }  // namespace pgsteady::chaos

@@ -18,12 +18,12 @@ constexpr int kDiskMegabytes = 4096;  // as far as it is written to
 
 }  // namespace
 
-World::World(const fs::path& programs, const std::vector<std::string>& dynamic_config)
-    : network_(Network::of_cluster()) {
+World::World(const fs::path& programs) : network_(Network::of_cluster()) {
   network_.enter("eye");
   make_disks();
+  if (WallClocks::missing().empty()) clocks_.emplace(dir_.path());
   etcd_ = std::make_unique<Etcd>(dir_.path(), 3, &network_);
-  cluster_ = std::make_unique<Cluster>(dir_.path(), *etcd_, options(programs, dynamic_config));
+  cluster_ = std::make_unique<Cluster>(dir_.path(), *etcd_, options(programs));
   cluster_->start_all();
   if (!cluster_->wait_healthy(kStart)) {
     throw std::runtime_error("the cluster did not become healthy:\n" + cluster_->logs(40));
@@ -40,13 +40,12 @@ void World::make_disks() {
   }
 }
 
-testing::ClusterOptions World::options(const fs::path& programs,
-                                       const std::vector<std::string>& dynamic_config) {
+testing::ClusterOptions World::options(const fs::path& programs) {
   testing::ClusterOptions result;
   result.scope = "chaos";
   result.network = &network_;
   result.programs = programs;
-  result.dcs.insert(result.dcs.end(), dynamic_config.begin(), dynamic_config.end());
+  result.clocks = clocks();
   for (const auto& [node, disk] : disks_) result.data_dirs[node] = disk->path() / "data";
   return result;
 }
@@ -69,6 +68,29 @@ void World::begin_round() {
   for (const auto& node : cluster_->nodes()) {
     if (node.get() != primary) nodes_.push_back(node.get());
   }
+}
+
+void World::set_synchronous(bool on) {
+  if (on == synchronous_) return;
+  const auto patch = fmt::format(R"({{"synchronous_mode":{}}})", on);
+  const auto asked = [&] {
+    Node* primary = cluster_->primary();
+    return primary && primary->rest("PATCH", "/config", patch).starts_with("200 ");
+  };
+  // The key names a standby only while the primary waits for it.
+  const auto followed = [&] {
+    try {
+      const auto key = etcd_->get(cluster_->key("sync"));
+      return (key.find("\"sync_standby\":\"") != std::string::npos) == on;
+    } catch (const std::runtime_error&) {  // etcd may still be about to answer again
+      return false;
+    }
+  };
+  if (!eventually(kStart, asked) || !eventually(kStart, followed) ||
+      !writer_->wait_acks(20, kStart)) {
+    throw std::runtime_error(fmt::format("synchronous_mode: {} does not take effect", on));
+  }
+  synchronous_ = on;
 }
 
 Node& World::a_node(Dice& dice) const {
@@ -95,6 +117,9 @@ void World::heal(Dice& dice) {
     testing::clear_disk(disk->path());
   }
   thaw({frozen_.begin(), frozen_.end()}, dice);
+  if (clocks_) {
+    for (const auto& node : cluster_->nodes()) clocks_->set(node->name, std::chrono::seconds(0));
+  }
   for (int i = 0; i < etcd_->members(); ++i) etcd_->thaw(i);
   etcd_->start_all();
   cluster_->start_all();
@@ -128,6 +153,9 @@ void World::keep_logs(const fs::path& where) {
   fs::create_directories(where);
   for (const auto& node : cluster_->nodes()) {
     fs::copy_file(node->log(), where / (node->name + ".log"), fs::copy_options::overwrite_existing);
+    std::error_code none_yet;
+    fs::copy(node->server_logs(), where / (node->name + "-server"),
+             fs::copy_options::recursive | fs::copy_options::overwrite_existing, none_yet);
   }
   for (int i = 0; i < etcd_->members(); ++i) {
     fs::copy_file(etcd_->log(i), where / fmt::format("etcd{}.log", i),

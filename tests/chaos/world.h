@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "harness/cluster.h"
 #include "harness/disk.h"
+#include "harness/wall_clock.h"
 #include "harness/watcher.h"
 #include "harness/writer.h"
 
@@ -22,6 +24,7 @@ using testing::FreezableDisk;
 using testing::Millis;
 using testing::Network;
 using testing::Node;
+using testing::WallClocks;
 using testing::Watcher;
 using testing::Writer;
 
@@ -45,7 +48,7 @@ class Dice {
 class World {
  public:
   // Starts everything and waits until it is healthy; throws std::runtime_error.
-  World(const std::filesystem::path& programs, const std::vector<std::string>& dynamic_config);
+  explicit World(const std::filesystem::path& programs);
   ~World();  // ends everything
 
   Network& network() { return network_; }
@@ -57,11 +60,15 @@ class World {
   // The one that holds a node's data directory, alone; there is one where disks can be made.
   bool has_disks() const { return !disks_.empty(); }
   FreezableDisk& disk_of(const Node& node) { return *disks_.at(node.name); }
+  WallClocks* clocks() { return clocks_ ? &*clocks_ : nullptr; }  // where they can be set
 
   // The nodes as they stood when the round began, the primary first.
   const std::vector<Node*>& nodes() const { return nodes_; }
   Node& a_node(Dice& dice) const;  // the primary more often than another
   void begin_round();
+  // From when it returns on, what is acknowledged is on a standby, or need not be any more. Throws
+  // std::runtime_error when the cluster does not follow.
+  void set_synchronous(bool on);
 
   // For faults: whatever they left is undone by heal() at the latest.
   void freeze(const std::vector<pid_t>& pids);
@@ -75,19 +82,20 @@ class World {
 
  private:
   void make_disks();
-  testing::ClusterOptions options(const std::filesystem::path& programs,
-                                  const std::vector<std::string>& dynamic_config);
+  testing::ClusterOptions options(const std::filesystem::path& programs);
   bool replicas_agree(Millis limit);
 
   testing::TempDir dir_;
   Network network_;
   std::map<std::string, std::unique_ptr<FreezableDisk>> disks_;
+  std::optional<WallClocks> clocks_;
   std::unique_ptr<Etcd> etcd_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<Writer> writer_;
   std::unique_ptr<Watcher> watcher_;
   std::vector<Node*> nodes_;
   std::set<pid_t> frozen_;
+  bool synchronous_ = false;
 };
 
 }  // namespace pgsteady::chaos

@@ -176,6 +176,30 @@ TEST_F(Bootstrap, ANodeOfAnotherClusterIsRefusedAndKeepsItsData) {
   expect_no_split();
 }
 
+TEST_F(Bootstrap, ASecondNodeOfTheSameNameIsRefused) {
+  run_cluster();
+  Node& named = *cluster().a_replica();
+  Node& twin = cluster().add_node();
+  std::string yaml = file_text(twin.yaml());
+  auto at = yaml.find("name: " + twin.name + "\n");
+  ASSERT_NE(at, std::string::npos);
+  yaml.replace(at + 6, twin.name.size(), named.name);
+  std::ofstream(twin.yaml()) << yaml;
+  const auto key = cluster().key("members/" + named.name);
+  const auto address = named.host + ":" + std::to_string(named.rest_port);
+  twin.start();
+  auto status = twin.process().wait(kLong);
+  ASSERT_TRUE(status) << "it still runs";
+  EXPECT_TRUE(WIFEXITED(*status) && WEXITSTATUS(*status) != 0);
+  EXPECT_THAT(file_text(twin.log()),
+              HasSubstr("there is already a node named '" + named.name + "' running"));
+  EXPECT_THAT(etcd().get(key), HasSubstr(address)) << "its key is left alone";
+  EXPECT_FALSE(std::filesystem::exists(twin.data()));
+  expect_recovered();
+  expect_nothing_lost();
+  expect_no_split();
+}
+
 TEST_F(Bootstrap, RootIsRefused) {
   if (!server_user().drop) return;  // only root can try
   prepare();

@@ -126,6 +126,42 @@ TEST_F(Failsafe, AgentsThatDieWithoutEtcdDisturbNobody) {
   expect_no_split();
 }
 
+// By an agent that has never seen etcd: it waits for the same standbys, with the same settings.
+TEST_F(Failsafe, AServerStartedWithoutEtcdIsConfiguredAsBefore) {
+  ClusterOptions options;
+  options.dcs.push_back("synchronous_mode: true");
+  run_until_listed(std::move(options));
+  Node& primary = leader();
+  EXPECT_THAT(
+      primary.rest("PATCH", "/config", R"({"postgresql":{"parameters":{"work_mem":"7MB"}}})"),
+      HasSubstr("200 "));
+  const auto settings = [&] {
+    return ask(primary.superuser(),
+               "SELECT string_agg(setting, ' ' ORDER BY name) FROM pg_settings WHERE name IN "
+               "('synchronous_standby_names', 'work_mem')")
+        .value_or(SqlClient::Rows{{""}})[0][0];
+  };
+  ASSERT_TRUE(eventually(kLong, [&] {
+    const auto now = settings();
+    return now.find("pg") != std::string::npos && now.find(" 7168") != std::string::npos;
+  }));
+  const auto before = settings();
+  etcd().stop(0);
+  const pid_t agent = primary.agent();
+  const pid_t server = primary.postmaster();
+  kill_pids({agent}, SIGKILL);
+  ASSERT_TRUE(eventually(kLong, [&] { return primary.agent() != 0 && primary.agent() != agent; }));
+  kill_pids({server}, SIGKILL);
+  ASSERT_TRUE(eventually(kLong, [&] { return primary.role() == "primary"; }));
+  EXPECT_NE(primary.postmaster(), server);
+  EXPECT_EQ(settings(), before);
+  etcd().start(0);
+  ASSERT_TRUE(etcd().wait_healthy(kLong));
+  expect_recovered();
+  expect_nothing_lost();
+  expect_no_split();
+}
+
 TEST_F(Failsafe, ALeaderLostWithoutEtcdIsReplacedWhenEtcdIsBack) {
   run_until_listed();
   Node& primary = leader();

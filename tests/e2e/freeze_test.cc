@@ -5,11 +5,17 @@
 #include <csignal>
 
 #include "fixture.h"
+#include "lease/terms.h"
 
 namespace pgsteady::testing {
 namespace {
 
-constexpr Millis kFrozen{12000};  // more than two leases
+constexpr Millis kTtl{5000};  // of the harness's clusters
+constexpr Millis kFrozen = kTtl * 2 + Millis(2000);
+
+// No figure to be reached, but what tells a guardian that kills as soon as it runs from an agent
+// that demotes some time later: the time that each deadline leaves for the kill.
+constexpr Millis kMoment = std::chrono::duration_cast<Millis>(lease::margin(kTtl));
 
 class Frozen : public E2e {
  protected:
@@ -28,7 +34,6 @@ class Frozen : public E2e {
     kill_pids(all, SIGCONT);
   }
   void expect_no_split_but_for_a_moment() {
-    constexpr Millis kMoment{500};
     watcher_->stop();
     auto probes = watcher_->probes();
     RecordProperty("late", static_cast<int>(Watcher::count_stale(probes)));

@@ -23,8 +23,9 @@ class Lag : public E2e {
     ASSERT_TRUE(rows && rows->size() == 1);
     const pid_t receiver = std::stoi(rows->at(0).at(0));
     kill_pids({receiver}, SIGSTOP);
-    ASSERT_TRUE(cluster().sql("create table big as select i, repeat('x', 200) "
-                              "from generate_series(1, 20000) i"));
+    ASSERT_TRUE(
+        cluster().sql("create table big as select i, repeat('x', 200) "
+                      "from generate_series(1, 20000) i"));
     let_pass(Millis(2500));  // its status key is written once a second
     old_->kill_everything();
     kill_pids({receiver}, SIGKILL);

@@ -1,6 +1,8 @@
 // A pause, and what may be asked for in it and out of it: restart, reinitialize.
 #include <csignal>
+#include <future>
 
+#include "base/clock.h"
 #include "fixture.h"
 
 namespace pgsteady::testing {
@@ -129,6 +131,83 @@ TEST_F(Maintenance, RestartOfThePrimaryAndOfAReplica) {
   }
   expect_recovered();
   EXPECT_EQ(cluster().primary(), &primary);
+  expect_nothing_lost();
+  expect_no_split();
+}
+
+// A parameter that must not be lower on a standby than on its primary.
+TEST_F(Maintenance, ARestartIsMadeWhereOneIsPending) {
+  run_cluster();
+  Node& primary = leader();
+  EXPECT_THAT(
+      primary.rest("PATCH", "/config", R"({"postgresql":{"parameters":{"max_connections":120}}})"),
+      HasSubstr("200 "));
+  auto pending = [](Node& node) {
+    auto shown = node.rest("/patroni");
+    return shown && shown->body.find("\"pending_restart\":true") != std::string::npos;
+  };
+  const std::string if_pending = R"({"restart_pending":true})";
+  auto restart = [&](Node& node) {
+    EXPECT_TRUE(eventually(kLong, [&] { return pending(node); })) << node.name;
+    EXPECT_EQ(node.rest("POST", "/restart", if_pending), "200 restarted successfully");
+    EXPECT_TRUE(eventually(kLong, [&] { return !pending(node); })) << node.name;
+  };
+  for (auto& node : cluster().nodes()) {
+    if (node.get() != &primary) restart(*node);
+  }
+  restart(primary);
+  EXPECT_EQ(primary.rest("POST", "/restart", if_pending),
+            "503 restart conditions are not satisfied");
+  expect_recovered();
+  EXPECT_EQ(cluster().primary(), &primary);
+  EXPECT_EQ(cluster().sql("show max_connections")->at(0).at(0), "120");
+  expect_nothing_lost();
+  expect_no_split();
+}
+
+TEST_F(Maintenance, ScheduledRestart) {
+  run_cluster();
+  Node& primary = leader();
+  const pid_t before = primary.postmaster();
+  auto body = [](int seconds) {
+    auto when = std::chrono::system_clock::now() + std::chrono::seconds(seconds);
+    return R"({"schedule":")" + iso_time(when) + "\"}";
+  };
+  EXPECT_EQ(primary.rest("POST", "/restart", body(3600)), "202 Restart scheduled");
+  EXPECT_EQ(primary.rest("POST", "/restart", body(3600)),
+            "409 Another restart is already scheduled");
+  EXPECT_EQ(primary.rest("DELETE", "/restart"), "200 scheduled restart deleted");
+  EXPECT_EQ(primary.rest("DELETE", "/restart"), "404 no restart is scheduled");
+  const auto from = Clock::now();
+  EXPECT_EQ(primary.rest("POST", "/restart", body(4)), "202 Restart scheduled");
+  EXPECT_TRUE(eventually(
+      kLong, [&] { return primary.postmaster() != 0 && primary.postmaster() != before; }));
+  EXPECT_GE(Clock::now() - from, std::chrono::seconds(3));  // the machine's clock may be slewed
+  expect_recovered();
+  EXPECT_EQ(cluster().primary(), &primary);
+  expect_nothing_lost();
+  expect_no_split();
+}
+
+TEST_F(Maintenance, ARestartThatTakesLongerThanItMaySaysSo) {
+  run_cluster();
+  Node* replica = cluster().a_replica();
+  ASSERT_TRUE(replica);
+  const pid_t before = replica->postmaster();
+  auto answer = std::async(
+      std::launch::async, [&] { return replica->rest("POST", "/restart", R"({"timeout":"6s"})"); });
+  pid_t postmaster = 0;
+  ASSERT_TRUE(eventually(
+      kLong,
+      [&] {
+        postmaster = replica->postmaster();
+        return postmaster != 0 && postmaster != before;
+      },
+      Millis(1)));
+  kill_pids({postmaster}, SIGSTOP);
+  EXPECT_EQ(answer.get(), "503 postgres is still starting");
+  kill_pids({postmaster}, SIGCONT);
+  expect_recovered();
   expect_nothing_lost();
   expect_no_split();
 }

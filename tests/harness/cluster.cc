@@ -44,8 +44,7 @@ void make_server_directory(const fs::path& path) {
 
 }  // namespace
 
-// --- Node
-// ------------------------------------------------------------------------------------------
+// --- Node ----------------------------------------------------------------------------------------
 
 void Node::start() {
   std::vector<std::string> argv =
@@ -58,6 +57,7 @@ void Node::start() {
     argv.insert(argv.begin(), "/usr/bin/env");
   }
   process_ = std::make_unique<Process>(argv, log(), std::vector<std::string>{}, space_);
+  if (clocks_) clocks_->started(process_->pid());
 }
 
 std::optional<int> Node::stop(Millis limit) {
@@ -129,12 +129,11 @@ std::optional<HttpReply> Node::rest(const std::string& path) const {
 
 std::string Node::rest(const std::string& method, const std::string& path,
                        const std::string& body) const {
-  auto reply = http_send(rest_port, method, path, body, Millis(60000));
+  auto reply = http_send(host, rest_port, method, path, body, Millis(60000));
   return reply ? std::to_string(reply->status) + " " + reply->body : "";
 }
 
-// --- Cluster
-// ---------------------------------------------------------------------------------------
+// --- Cluster -------------------------------------------------------------------------------------
 
 Cluster::Cluster(const fs::path& dir, const Etcd& etcd, ClusterOptions options)
     : dir_(dir),
@@ -162,7 +161,8 @@ Node& Cluster::add_node() {
   node->sql_port = free_port();
   node->rest_port = free_port();
   node->manager_ = options_.manager;
-  node->environment_ = options_.environment;
+  node->clocks_ = options_.clocks;
+  if (node->clocks_) node->environment_ = node->clocks_->environment(node->name);
   node->bin_dir_ = bin_dir_;
   node->passwords_ = passwords_;
   make_server_directory(node->dir);
@@ -318,6 +318,10 @@ std::string Cluster::logs(int lines) const {
   for (const auto& node : nodes_) {
     text += fmt::format("---- {} ({}:{}) ----\n{}", node->name, node->host, node->sql_port,
                         tail(node->log(), lines));
+    std::error_code none_yet;
+    for (const auto& log : std::filesystem::directory_iterator(node->server_logs(), none_yet)) {
+      text += fmt::format("---- {}: server ----\n{}", node->name, tail(log.path(), lines));
+    }
   }
   return text;
 }

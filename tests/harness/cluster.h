@@ -13,6 +13,7 @@
 #include "harness/http.h"
 #include "harness/process.h"
 #include "harness/sql.h"
+#include "harness/wall_clock.h"
 
 namespace pgsteady::testing {
 
@@ -25,12 +26,12 @@ struct ClusterOptions {
   // "key: value" lines under bootstrap.dcs: ttl, loop_wait, ...
   std::vector<std::string> dcs = {"ttl: 5", "loop_wait: 1", "retry_timeout: 3"};
   std::map<std::string, std::filesystem::path> data_dirs;  // by a node's name, else NODE/data
-  std::filesystem::path programs;        // the directory of the built programs, if not the default
-  std::vector<std::string> environment;  // more of it, for the nodes
+  std::filesystem::path programs;  // the directory of the built programs, if not the default
   // Dynamic shared memory is files in the data directory, which go with it when a server was
   // killed.
   bool memory_in_data = true;
   const Network* network = nullptr;  // pg1, pg2, ..., and `client` for those who write
+  WallClocks* clocks = nullptr;      // the nodes' own, else the machine's
 };
 
 struct Passwords {
@@ -69,12 +70,14 @@ class Node {
   std::filesystem::path yaml() const { return dir / "node.yml"; }
   std::filesystem::path log() const { return dir / "node.log"; }
   std::filesystem::path data() const { return data_; }
+  std::filesystem::path server_logs() const { return data_.string() + ".pgsteady/log"; }
 
  private:
   friend class Cluster;
   Manager manager_ = Manager::pgsteady;
   std::filesystem::path bin_dir_, data_;
   Passwords passwords_;
+  WallClocks* clocks_ = nullptr;
   std::vector<std::string> environment_;
   int space_ = -1;  // the network namespace it runs in
   std::unique_ptr<Process> process_;

@@ -98,9 +98,9 @@ std::optional<HttpReply> http_get(int port, const std::string& path, Millis limi
   return http_get(kLoopback, port, path, limit);
 }
 
-std::optional<HttpReply> http_send(int port, const std::string& method, const std::string& path,
-                                   const std::string& body, Millis limit) {
-  return ask(kLoopback, port, method + " " + path,
+std::optional<HttpReply> http_send(const std::string& host, int port, const std::string& method,
+                                   const std::string& path, const std::string& body, Millis limit) {
+  return ask(host, port, method + " " + path,
              "Content-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
                  "\r\n\r\n" + body,
              limit);

@@ -20,8 +20,8 @@ std::optional<HttpReply> http_get(const std::string& host, int port, const std::
 std::optional<HttpReply> http_get(int port, const std::string& path, Millis limit = Millis(1000));
 
 // Any method, with a body.
-std::optional<HttpReply> http_send(int port, const std::string& method, const std::string& path,
-                                   const std::string& body, Millis limit);
+std::optional<HttpReply> http_send(const std::string& host, int port, const std::string& method,
+                                   const std::string& path, const std::string& body, Millis limit);
 
 // Sends the bytes as they are and reads until the other side closes or the limit has passed.
 std::string send_raw(const std::string& host, int port, const std::string& bytes, Millis limit);

@@ -77,8 +77,7 @@ class Process {
   std::optional<int> status_;
 };
 
-// --- the process tree, from /proc; empty or 0 for a process that is gone
-// ----------------------------
+// --- the process tree, from /proc; empty or 0 for a process that is gone ----------------------
 
 std::vector<pid_t> children_of(pid_t pid);
 std::vector<pid_t> descendants_of(pid_t pid);  // breadth first, without itself

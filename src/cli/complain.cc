@@ -1,7 +1,6 @@
-#include "cli/process_environment.h"
+#include "cli/complain.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cstdio>
 

@@ -1,8 +1,5 @@
-// environ as the list that config:: takes, and messages for people.
+// Messages for people.
 #pragma once
-
-#include <string>
-#include <vector>
 
 #include "base/error.h"
 
