@@ -271,7 +271,9 @@ bool rule_has_lock(Turn& turn) {
 }
 
 // In a pause a primary keeps the lock, its deadline goes on so that the fence can be on again at
-// any moment, and only an operator has somebody promoted. Without a server the lock is given back.
+// any moment, and only an operator has somebody promoted. Without a server the lock is given back,
+// and by a standby that nobody named: it won it just before the pause, and would only keep it from
+// the one who is named.
 void keep_lock_in_pause(Turn& turn) {
   auto& state = turn.state;
   if (turn.seen.guard.phase == ServerPhase::killing) return;
@@ -281,6 +283,10 @@ void keep_lock_in_pause(Turn& turn) {
   keep_key_on_lease(turn);
   bool down = turn.seen.guard.phase == ServerPhase::none && !turn.busy();
   if (down && !state.restart) return give_up_lock(turn, "PostgreSQL is not running, in a pause");
+  bool waits = turn.is_standby() && !turn.busy();
+  if (waits && !is_named(turn) && turn.fresh() && !state.promotion_failed) {
+    return give_up_lock(turn, "PostgreSQL is a standby that nobody named, in a pause");
+  }
   if (!turn.armed() && turn.proven()) {
     return turn.act(Arm{*state.lock, *lease.held_until, lease.ttl});
   }
@@ -289,7 +295,7 @@ void keep_lock_in_pause(Turn& turn) {
     if (!rule_hand_over(turn)) keep(turn);
   } else if (down) {
     if (turn.armed() && turn.proven()) start_with_lock(turn);
-  } else if (turn.is_standby() && is_named(turn) && !turn.busy() && turn.armed() && turn.proven()) {
+  } else if (waits && is_named(turn) && turn.armed() && turn.proven()) {
     promote(turn);
   }
 }

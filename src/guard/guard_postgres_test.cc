@@ -200,15 +200,19 @@ TEST_F(GuardPostgres, ATerminalsInterruptReachesTheGuardianAlone) {
   EXPECT_EQ(client.ask("select 1"), "1");
 }
 
-// The kernel ends the postmaster with its guardian; the busy ones are its heir's.
+// The kernel ends the postmaster with its guardian; the busy ones, and what they started, are its
+// heir's.
 TEST_F(GuardPostgres, NothingOutlivesAGuardianThatIsKilledAlone) {
   RunningGuardian guardian;
   start(guardian, true);
   auto looping = session(), counting = session();
   looping.begin("do $$ begin loop end loop; end $$");
   counting.begin("select count(*) from generate_series(1, 1000000000000)");
+  auto copying = session();
+  copying.begin("copy (select 1) to program 'trap \"\" TERM PIPE; setsid sleep 1000; sleep 1000'");
+  ASSERT_TRUE(eventually([&] { return count("sleep 1000") >= 2; }));
   auto backends = descendants(postmaster_);
-  ASSERT_GE(backends.size(), 2U);
+  ASSERT_GE(backends.size(), 4U);
   auto killed = now();
   guardian.signal(SIGKILL);
   EXPECT_TRUE(eventually([&] { return none_exists(backends); }));

@@ -1,6 +1,7 @@
 #include "guard/heir.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <string_view>
 
 #include "guard/spawn.h"
 
@@ -41,10 +43,31 @@ bool is_at(const char* link, pid_t pid, const Place& place) {
   return look_up(path, found) && found.device == place.device && found.inode == place.inode;
 }
 
+// Whether the environment it was started with has the server's mark.
+bool is_marked(pid_t pid) {
+  char path[64], text[4096];
+  std::snprintf(path, sizeof path, "/proc/%d/environ", pid);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  const std::string_view mark(kServerMark);
+  std::size_t matched = 0;  // of the entry that is read; npos: it is another
+  bool found = false;
+  for (ssize_t n = 0; !found && (n = read(file, text, sizeof text)) > 0;) {
+    for (char c : std::string_view(text, static_cast<std::size_t>(n))) {
+      found = found || (c == 0 && matched == mark.size());
+      matched = c == 0 ? 0 : matched < mark.size() && c == mark[matched] ? matched + 1 : mark.npos;
+    }
+  }
+  close(file);
+  return found;
+}
+
 struct Server {
   Place program, directory;
 
-  bool owns(pid_t pid) const { return is_at("cwd", pid, directory) && is_at("exe", pid, program); }
+  bool owns(pid_t pid) const {
+    return is_at("cwd", pid, directory) && (is_at("exe", pid, program) || is_marked(pid));
+  }
 };
 
 // Whether `pid` is the server's. The descriptor stands for the process that was looked at: its

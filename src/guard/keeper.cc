@@ -299,6 +299,7 @@ void Keeper::ask_to_stop(lease::StopMode mode) {
 
 void Keeper::start_server() {
   Program program{packet_.argv, packet_.environment, {}, -1};
+  program.environment.emplace_back(kServerMark);
   pid_t pid = spawn(program, options_.inherited);
   if (pid < 0) {
     auto why = std::string("cannot fork: ") + std::strerror(errno);

@@ -8,6 +8,8 @@
 #include <random>
 #include <stdexcept>
 
+#include "harness/shared_memory.h"
+
 #ifndef PGSTEADY_BINARY_DIR
 #error "PGSTEADY_BINARY_DIR names the directory of the built programs"
 #endif
@@ -147,7 +149,10 @@ Cluster::Cluster(const fs::path& dir, const Etcd& etcd, ClusterOptions options)
 }
 
 Cluster::~Cluster() {
-  for (auto& node : nodes_) node->kill_everything();
+  for (auto& node : nodes_) {
+    node->kill_everything();
+    remove_shared_memory(node->data());
+  }
 }
 
 Node& Cluster::add_node() {
