@@ -5,12 +5,11 @@
 #include <csignal>
 
 #include "base/process.h"
+#include "base/shared_memory.h"
 #include "guard/guardian_harness.h"
 
 namespace pgsteady::guard {
 namespace {
-
-constexpr lease::Epoch kEpoch{77, 10};
 
 std::string server_program(const std::string& name) {
   return "/usr/lib/postgresql/15/bin/" + name;
@@ -57,7 +56,10 @@ class GuardPostgres : public testing::Test {
     ASSERT_TRUE(made) << made.error().text();
     ASSERT_EQ(made->exit_code, 0) << made->output;
   }
-  static void TearDownTestSuite() { data_.reset(); }
+  static void TearDownTestSuite() {
+    remove_shared_memory(*data_ / "data");
+    data_.reset();
+  }
 
   Command server() const {
     return {{server_program("postgres"), "-D", *data_ / "data", "-c", "port=5432", "-c",

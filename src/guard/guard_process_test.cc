@@ -18,8 +18,6 @@
 namespace pgsteady::guard {
 namespace {
 
-constexpr lease::Epoch kEpoch{77, 10};
-
 Command shell(const std::string& script) {
   return {{"/bin/sh", "-c", script}, {}};
 }

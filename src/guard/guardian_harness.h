@@ -22,6 +22,8 @@ namespace pgsteady::guard {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+constexpr lease::Epoch kEpoch{77, 10};
+
 constexpr seconds kPatience{20};  // for anything that must happen; never a measure of speed
 
 bool eventually(const std::function<bool()>& condition, milliseconds limit = kPatience);

@@ -20,6 +20,7 @@ class Disks : public E2e {
   }
   void TearDown() override {
     if (hanging_) hanging_->thaw();
+    stop_nodes();
     E2e::TearDown();
     small_.reset();
     hanging_.reset();
@@ -34,6 +35,12 @@ class Disks : public E2e {
     ASSERT_TRUE(cluster().wait_healthy(kLong));
     ASSERT_EQ(cluster().primary(), &first());
     watch();
+  }
+  // A server that is killed leaves its dynamic shared memory in /dev/shm.
+  void stop_nodes() {
+    for (auto* node : {&first(), &cluster().node(1)}) {
+      if (node->running()) node->stop(kLong);
+    }
   }
   bool second_leads() { return cluster().node(1).role() == "primary"; }
   bool log_says(const Node& node, const std::string& words) {

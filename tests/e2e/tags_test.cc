@@ -78,7 +78,14 @@ TEST_F(Tags, WhoMayNotLeadDoesNotAndWhoTakesNoReadersSaysSo) {
 TEST_F(Tags, OfTheSameWalTheOneOfHigherPriorityLeads) {
   run_with("failover_priority: 1", "failover_priority: 2");
   writer().stop();
+  auto all_have_all = [&] {
+    const auto* with =
+        "select count(*) from pg_stat_replication where flush_lsn = pg_current_wal_lsn()";
+    auto rows = ask(first().superuser(), with);
+    return rows && rows->at(0).at(0) == "2";
+  };
   for (int round = 0; round < 2; ++round) {
+    ASSERT_TRUE(eventually(kLong, all_have_all));
     lose(first());
     EXPECT_EQ(cluster().wait_primary(kLong, &first()), &third());
     first().start();

@@ -8,7 +8,7 @@
 #include <random>
 #include <stdexcept>
 
-#include "harness/shared_memory.h"
+#include "base/shared_memory.h"
 
 #ifndef PGSTEADY_BINARY_DIR
 #error "PGSTEADY_BINARY_DIR names the directory of the built programs"

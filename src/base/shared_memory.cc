@@ -1,15 +1,15 @@
-#include "harness/shared_memory.h"
+#include "base/shared_memory.h"
 
 #include <sys/shm.h>
 
 #include <fstream>
 #include <string>
 
-namespace pgsteady::testing {
+namespace pgsteady {
 
-void remove_shared_memory(const std::filesystem::path& data) {
+void remove_shared_memory(const std::string& data_dir) {
   constexpr int kLine = 7;  // "key id", see miscadmin.h
-  std::ifstream in(data / "postmaster.pid");
+  std::ifstream in(data_dir + "/postmaster.pid");
   std::string skipped;
   for (int line = 1; line < kLine; ++line) std::getline(in, skipped);
   long key = 0;
@@ -21,4 +21,4 @@ void remove_shared_memory(const std::filesystem::path& data) {
   shmctl(id, IPC_RMID, nullptr);
 }
 
-}  // namespace pgsteady::testing
+}  // namespace pgsteady
