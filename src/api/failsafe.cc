@@ -8,16 +8,16 @@ namespace {
 using agent::Promises;
 using std::chrono::milliseconds;
 
-struct Question {
+struct AskedPromise {
   std::string leader;
   lease::Epoch epoch;
   lease::Duration length = lease::kLongestPromise;  // Patroni does not say
 };
 
-Result<Question> parse_question(std::string_view body) {
+Result<AskedPromise> parse_question(std::string_view body) {
   auto object = parse_json_object(body);
   if (!object) return tl::unexpected(object.error());
-  Question question;
+  AskedPromise question;
   FieldReader fields(*object);
   fields.text("name", question.leader);
   if (question.leader.empty()) fields.complain("name", "the leader's name");

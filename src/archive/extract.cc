@@ -13,7 +13,7 @@
 namespace pgsteady::archive {
 namespace {
 
-tl::unexpected<Error> system_error(const char* what, const std::string& path) {
+tl::unexpected<Error> extract_error(const char* what, const std::string& path) {
   const int number = errno;
   return fail(ErrorKind::retry, fmt::format("cannot {} {}: {}", what, path, std::strerror(number)),
               number == ENOSPC ? "the backup needs more room than there is" : "");
@@ -48,7 +48,7 @@ Result<void> Extractor::open_file(const TarMember& member) {
   std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), error);
   const auto mode = static_cast<mode_t>((member.mode & 0777u) | 0600u);
   fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-  if (fd_ < 0) return system_error("create", path_);
+  if (fd_ < 0) return extract_error("create", path_);
   return {};
 }
 
@@ -56,7 +56,7 @@ Result<void> Extractor::data(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return system_error("write", path_);
+    if (n < 0) return extract_error("write", path_);
     bytes.remove_prefix(static_cast<std::size_t>(n));
   }
   return {};
@@ -64,7 +64,7 @@ Result<void> Extractor::data(std::string_view bytes) {
 
 Result<void> Extractor::end() {
   if (fd_ < 0) return {};
-  if (::close(std::exchange(fd_, -1)) != 0) return system_error("write", path_);
+  if (::close(std::exchange(fd_, -1)) != 0) return extract_error("write", path_);
   return {};
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kQueuedFiles = 4096;
 constexpr std::uint64_t kPartBytes = (1ull << 30) - 1;
-constexpr std::size_t kReadBytes = 32 * kPageBytes;
+constexpr std::size_t kPackReadBytes = 32 * kPageBytes;
 constexpr std::size_t kBadPagesNamed = 1000;
 constexpr int kLooks = 3;  // at a page that was torn by a write at the same moment
 
@@ -22,7 +22,7 @@ constexpr int kLooks = 3;  // at a page that was torn by a write at the same mom
 // One thread's part, and the file that goes into it.
 class FilePacker::Worker {
  public:
-  explicit Worker(FilePacker& packer) : packer_(packer), buffer_(kReadBytes, '\0') {}
+  explicit Worker(FilePacker& packer) : packer_(packer), buffer_(kPackReadBytes, '\0') {}
 
   Result<void> pack(const DataFile& file) {
     struct stat info {};

@@ -5,11 +5,11 @@
 namespace pgsteady::archive {
 namespace {
 
-constexpr std::size_t kReadBytes = 128 << 10;
+constexpr std::size_t kObjectReadBytes = 128 << 10;
 
 Result<void> pass_through(store::Reader& reader, Stream& stream, const Sink& sink,
                           const Sink& raw) {
-  std::string buffer(kReadBytes, '\0');
+  std::string buffer(kObjectReadBytes, '\0');
   for (;;) {
     auto count = reader.read(buffer);
     if (!count) return tl::unexpected(count.error());

@@ -9,7 +9,7 @@ namespace pgsteady::archive {
 namespace {
 
 constexpr std::size_t kNameBytes = 100;
-constexpr std::uint64_t kNoteLimitBytes = 1 << 20;
+constexpr std::uint64_t kLongNameLimitBytes = 1 << 20;
 
 // The fields of a ustar header: offset and length.
 struct Field {
@@ -154,7 +154,7 @@ Result<void> TarReader::begin_content(char type, std::string_view block) {
     note_type_ = type;
     expect_ = Expect::note;
     padding_ = tar_padding(left_);
-    if (left_ > kNoteLimitBytes) return fail(ErrorKind::corrupt, "a tar name has over 1 MiB");
+    if (left_ > kLongNameLimitBytes) return fail(ErrorKind::corrupt, "a tar name has over 1 MiB");
     return left_ == 0 ? end_content() : Result<void>();
   }
   const auto prefix = text_of(block, kMagic).starts_with("ustar") ? text_of(block, kPrefix) : "";

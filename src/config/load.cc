@@ -27,10 +27,6 @@ std::string plain_name(Section& top, const std::string& key) {
   return value;
 }
 
-bool is_wildcard(const std::string& host) {
-  return host.empty() || host == "*" || host == "0.0.0.0" || host == "::";
-}
-
 void read_restapi(Section section, RestApi& restapi) {
   if (auto listen = section.host_port("listen", 8008)) {
     restapi.listen_host = listen->host;

@@ -60,6 +60,10 @@ std::optional<HostPort> parse_host_port(std::string_view text, std::uint16_t def
   return HostPort{std::string(host), static_cast<std::uint16_t>(*number)};
 }
 
+bool is_wildcard(std::string_view host) {
+  return host.empty() || host == "*" || host == "0.0.0.0" || host == "::";
+}
+
 std::vector<std::string> split_commas(std::string_view text) {
   std::vector<std::string> parts;
   while (!text.empty()) {

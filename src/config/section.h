@@ -82,6 +82,8 @@ class Section {
 
 // "host", "host:port", "[v6]:port"; nullopt when it is none of them.
 std::optional<HostPort> parse_host_port(std::string_view text, std::uint16_t default_port);
+// Whether it means any address, so that nobody can connect to it by this name.
+bool is_wildcard(std::string_view host);
 // Trimmed parts between commas, empty ones left out.
 std::vector<std::string> split_commas(std::string_view text);
 // The word of `known` that `word` was probably meant to be, or empty.

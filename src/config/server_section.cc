@@ -11,10 +11,6 @@
 namespace pgsteady::config {
 namespace {
 
-bool is_wildcard(const std::string& host) {
-  return host == "*" || host == "0.0.0.0" || host == "::";
-}
-
 // "a,b:5432": one port for all of them, behind the last.
 void read_listen(Section& postgresql, ServerSettings& server) {
   auto text = postgresql.text_or("listen", "127.0.0.1:5432");

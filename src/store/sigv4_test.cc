@@ -8,7 +8,7 @@
 namespace pgsteady::store {
 namespace {
 
-using testing::EndsWith;
+using ::testing::EndsWith;
 
 const Credentials kExample{"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ""};
 const Scope kScope{"20130524T000000Z", "us-east-1"};
