@@ -39,11 +39,13 @@ void pause_for(Millis time) {
       time, [] { return false; }, Millis(20));
 }
 
-// By SIGSTOP, so that the three seconds are exact: a killed etcd needs two more to start.
-void etcd_away(Cluster&, Etcd& etcd, Node&) {
-  etcd.freeze(0);
-  pause_for(Millis(3000));
-  etcd.thaw(0);
+// By SIGSTOP, so that the time is exact: a killed etcd needs two seconds more to start.
+auto etcd_away(Millis time) {
+  return [time](Cluster&, Etcd& etcd, Node&) {
+    etcd.freeze(0);
+    pause_for(time);
+    etcd.thaw(0);
+  };
 }
 
 // From the leader to whom it likes; the answer comes when that is done.
@@ -96,7 +98,8 @@ std::vector<Fault> faults() {
        [](Cluster&, Etcd&, Node& leader) { leader.kill_everything(); }},
       {"agent", "agent alone killed", 1, false, true,
        [](Cluster&, Etcd&, Node& leader) { kill_one(leader.agent()); }},
-      {"etcd3s", "etcd stopped for 3 s", 1, false, true, etcd_away},
+      {"etcd3s", "etcd stopped for 3 s", 1, false, true, etcd_away(Millis(3000))},
+      {"etcd60s", "etcd stopped for 60 s", 1, false, true, etcd_away(Millis(60000)), true},
       {"etcdleader", "leader of three etcds killed", 3, false, true, etcd_leader_killed},
   };
 }

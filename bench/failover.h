@@ -26,6 +26,7 @@ struct Fault {
   bool new_primary = false;  // the fault is over only when another node accepts writes
   bool waits_ttl = false;    // what it does may show a whole lease later
   std::function<void(testing::Cluster&, testing::Etcd&, testing::Node& leader)> inject;
+  bool when_named = false;  // takes long: not without --only
 };
 
 struct Outcome {

@@ -102,6 +102,7 @@ void measure(const Arguments& arguments, const System& system, const SendLine& s
   int members = 0;
   for (const auto& fault : faults()) {
     if (!chosen(arguments.only_faults, fault.key)) continue;
+    if (fault.when_named && arguments.only_faults.empty()) continue;
     if (members != fault.etcd_members) {
       rig.reset();
       rig = std::make_unique<Rig>(system, members = fault.etcd_members);
