@@ -1,5 +1,6 @@
 // Finding out: etcd, the local server, the peers. As src/agent/observe.cc.
 #include <algorithm>
+#include <utility>
 
 #include "sim/agent.h"
 #include "sim/cluster.h"
@@ -45,7 +46,10 @@ void Agent::dcs_read(const EtcdClient::Answer& answer) {
     seen_.dcs.read_at = answer.sent;
     seen_.dcs.term = answer.reply.term;
     const auto& view = *answer.reply.view;
-    if (view.revision != seen_.dcs.cluster.revision) seen_.dcs.cluster = view;
+    if (view.revision != seen_.dcs.cluster.revision) {
+      auto before = std::exchange(seen_.dcs.cluster, view);
+      keep_config(seen_.dcs.cluster, before);
+    }
     // A watch that stays behind what a read found is stuck.
     if (watch_member_ >= 0 && view.revision > watch_revision_) {
       host_.after(kWatchStuckAfter, host_.agent_actor(),

@@ -339,6 +339,21 @@ void Host::freeze(bool frozen, bool clock_too) {
   if (!frozen) world.after(milliseconds(5), &guardian_actor_, [this] { batch_done(); });
 }
 
+void Host::thrash(const std::shared_ptr<bool>& goes_on) {
+  if (!*goes_on) return;
+  auto& world = cluster_.world;
+  bool agent = world.rng().one_in(2), server = world.rng().one_in(2);
+  if (agent) freeze_agent(true);
+  if (server) freeze_server(true);
+  world.after(world.rng().between(milliseconds(5), milliseconds(900)), nullptr,
+              [this, goes_on, agent, server] {
+                if (agent) freeze_agent(false);
+                if (server) freeze_server(false);
+                auto runs = cluster_.world.rng().between(milliseconds(1), milliseconds(60));
+                cluster_.world.after(runs, nullptr, [this, goes_on] { thrash(goes_on); });
+              });
+}
+
 void Host::set_drift(int ppm) {
   clock_.set_drift(cluster_.world.now(), ppm);
   timer_at_ = lease::Instant::max();

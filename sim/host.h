@@ -41,6 +41,9 @@ class Host {
   void freeze_loop(bool frozen);    // its loop alone hangs, its other threads go on
   void freeze_server(bool frozen);  // SIGSTOP to every process of the server
   void freeze(bool frozen, bool clock_too);
+  // What the guardian started runs for moments: it is paged out, or gets no CPU. The guardian,
+  // whose memory is locked, goes on.
+  void thrash(const std::shared_ptr<bool>& goes_on);
   void set_drift(int ppm);
   void set_wall_clock(seconds offset) { wall_offset_ = offset; }
   seconds wall_offset() const { return wall_offset_; }

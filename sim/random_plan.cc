@@ -69,8 +69,9 @@ std::vector<std::string> arguments_of(const Verb& verb, Rng& rng, const Settings
     case Target::number:
       return {std::to_string(rng.between(2, 12))};
     case Target::key: {
-      constexpr const char* kKeys[] = {"leader",  "leader",      "leader",   "status", "history",
-                                       "release", "members/pg1", "failover", "sync"};
+      constexpr const char* kKeys[] = {
+          "leader",   "leader", "leader", "status",   "history",  "release",    "members/pg1",
+          "failover", "sync",   "config", "failsafe", "timeline", "initialize", "unfenced/pg1"};
       return {kKeys[rng.below(std::size(kKeys))]};
     }
   }

@@ -30,6 +30,7 @@ std::vector<Mutant> people_mutants() {
        "switchover_lagging 1"},
       {"request_outlives_its_leader",
        "a leader serves what names it although it lost the lock in between", "stopped_together 1"},
+      {"config_not_put_back", "a config key that is deleted stays away", "config_deleted 1"},
       {"released_while_stopping", "the lock is released before the last WAL was shipped",
        "switchover_slow 1"},
   };

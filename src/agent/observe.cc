@@ -1,6 +1,7 @@
 // Finding out: etcd, the local server, the peers.
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <utility>
 
 #include "agent/loop.h"
 #include "agent/peer.h"
@@ -84,7 +85,9 @@ void Loop::read_dcs() {
       seen_.dcs.term = snapshot->term;
       // The same revision is the same content.
       if (snapshot->revision != seen_.dcs.cluster.revision) {
-        seen_.dcs.cluster = parse_cluster(snapshot->keys, snapshot->revision);
+        auto before =
+            std::exchange(seen_.dcs.cluster, parse_cluster(snapshot->keys, snapshot->revision));
+        keep_config(seen_.dcs.cluster, before);
       }
       dcs_last_seen_ = std::chrono::system_clock::now();
     } else {

@@ -237,6 +237,12 @@ std::optional<SystemId> ClusterView::system_id() const {
   return initialize ? SystemId::parse(*initialize) : std::nullopt;
 }
 
+void keep_config(ClusterView& now, const ClusterView& before) {
+  if (now.config || !before.config) return;
+  now.config = before.config;
+  now.config_kept = true;
+}
+
 ClusterView parse_cluster(const std::vector<KeyValue>& keys, std::int64_t revision) {
   ClusterView view;
   view.revision = revision;

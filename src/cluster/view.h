@@ -82,6 +82,7 @@ struct ClusterView {
   std::vector<Member> members;  // by name
   std::optional<DynamicConfig> config;
   std::int64_t config_revision = 0;
+  bool config_kept = false;  // the key is gone or cannot be read, and config is what it was before
   std::optional<ClusterStatus> status;
   std::int64_t status_revision = 0;  // mod revision of its key
   std::vector<TimelineSwitch> history;
@@ -105,6 +106,10 @@ struct ClusterView {
 // Keys relative to the cluster's prefix; unknown ones are passed over. Never fails: what cannot be
 // read is left out and named in `problems`.
 ClusterView parse_cluster(const std::vector<KeyValue>& keys, std::int64_t revision);
+
+// A config key that vanishes, or becomes garbage, takes no setting back: what it was `before` holds
+// until somebody puts one.
+void keep_config(ClusterView& now, const ClusterView& before);
 
 std::string status_to_json(const ClusterStatus& status);
 std::string history_to_json(const std::vector<TimelineSwitch>& history);

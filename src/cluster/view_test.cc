@@ -72,6 +72,26 @@ TEST(ParseCluster, GarbageIsNamedAndLeftOut) {
   EXPECT_TRUE(view.initialize);  // garbage or not, somebody initialized
 }
 
+TEST(KeepConfig, WhatIsGoneOrGarbageIsWhatItWas) {
+  const auto before = parse_cluster({kv("config", R"({"ttl":30,"pause":true})")}, 3);
+  for (const auto& keys : {std::vector<KeyValue>{}, {kv("config", "[")}}) {
+    auto now = parse_cluster(keys, 4);
+    keep_config(now, before);
+    ASSERT_TRUE(now.config);
+    EXPECT_TRUE(now.config_kept && now.settings().pause);
+    auto later = parse_cluster(keys, 5);
+    keep_config(later, now);
+    EXPECT_TRUE(later.config_kept && later.settings().pause);
+  }
+  auto put = parse_cluster({kv("config", R"({"ttl":9})")}, 6);
+  keep_config(put, before);
+  EXPECT_FALSE(put.config_kept);
+  EXPECT_FALSE(put.settings().pause);
+  ClusterView never;
+  keep_config(never, ClusterView{});
+  EXPECT_FALSE(never.config || never.config_kept);
+}
+
 TEST(ParseCluster, AnEmptyLeaderKeyStillHoldsTheLock) {
   EXPECT_TRUE(parse_cluster({kv("leader", "")}, 3).leader);
 }

@@ -180,10 +180,11 @@ std::string whom(const Turn& turn, const std::optional<UpstreamMember>& upstream
 // `elsewhere`: the server streams from somewhere else, whatever it was told.
 bool point_at(Turn& turn, const std::optional<UpstreamMember>& upstream, bool elsewhere = false) {
   auto& state = turn.state;
-  bool changed = state.applied_config != turn.cluster().config_revision;
+  const auto& cluster = turn.cluster();
+  bool changed = state.applied_config != cluster.config_revision && !cluster.config_kept;
   if (state.upstream == upstream && !changed && !elsewhere) return false;
   if (state.upstream != upstream || elsewhere) turn.say(whom(turn, upstream));
-  state.applied_config = turn.cluster().config_revision;
+  if (changed) state.applied_config = cluster.config_revision;
   state.upstream = upstream;
   turn.act(Reconfigure{upstream});
   return true;

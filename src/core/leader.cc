@@ -139,7 +139,9 @@ void duty_history(Turn& turn) {
 
 void duty_configuration(Turn& turn) {
   if (!turn.fresh() || turn.busy() || turn.state.bootstrapping) return;
-  if (turn.state.applied_config == turn.cluster().config_revision || !know_sync(turn)) return;
+  const auto& cluster = turn.cluster();
+  if (turn.state.applied_config == cluster.config_revision || cluster.config_kept) return;
+  if (!know_sync(turn)) return;
   turn.state.applied_config = turn.cluster().config_revision;
   turn.act(Reconfigure{std::nullopt});
 }
@@ -154,6 +156,23 @@ void duty_checkpoint(Turn& turn) {
   if (server.timeline > 1 && !told) turn.act(Checkpoint{});
 }
 
+// A config key that vanished, or became garbage, is put back. An agent that never read it knows
+// what a new cluster would get; but that would take back what a sync key promises.
+void duty_config_key(Turn& turn) {
+  const auto& cluster = turn.cluster();
+  bool unknown = !cluster.config && !(cluster.sync && !cluster.sync->leader.empty());
+  if ((!cluster.config_kept && !unknown) || MUTANT(config_not_put_back)) return;
+  if (!turn.fresh() || !turn.leader_is_me() || turn.state.bootstrapping) return;
+  turn.say(Reason::Level::warning,
+           fmt::format("the config key is gone or cannot be read: putting {} back",
+                       unknown ? "bootstrap.dcs" : "what it was"));
+  Txn txn;
+  txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision),
+                  Compare::unchanged("config", cluster.config_revision)};
+  txn.operations = {Operation::put("config", config_text(turn))};
+  turn.transact(TxnKind::config, std::move(txn));
+}
+
 void keep(Turn& turn) {
   turn.state.starting_since.reset();
   if (turn.fresh() && turn.leader_is_me()) {
@@ -165,6 +184,7 @@ void keep(Turn& turn) {
   duty_history(turn);
   duty_status(turn);
   duty_slots(turn);
+  duty_config_key(turn);
   duty_configuration(turn);
   duty_sync(turn);
   turn.say(fmt::format("no action. I am ({}), the leader with the lock", turn.self.name));

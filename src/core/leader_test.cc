@@ -204,6 +204,33 @@ TEST(Leader, PublishesTheHistoryAfterAPromotion) {
   EXPECT_FALSE(find<Checkpoint>(c.decide())) << "it was made under the agent before";
 }
 
+TEST(Leader, AConfigKeyThatIsGoneIsPutBack) {
+  Case c;
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::config));
+  auto& cluster = c.seen.dcs.cluster;
+  cluster.config_kept = true;
+  cluster.config_revision = 0;
+  auto decision = c.decide();
+  const auto* txn = find_txn(decision, TxnKind::config);
+  ASSERT_TRUE(txn);
+  EXPECT_EQ(txn->compares.back(), Compare::unchanged("config", 0)) << "not over one put meanwhile";
+  EXPECT_EQ(txn->operations, std::vector{Operation::put("config", R"({"ttl":5})")});
+  EXPECT_FALSE(find<Reconfigure>(decision));
+  // An agent that never read it.
+  c.self.bootstrap_config = R"({"ttl":7})";
+  cluster.config.reset();
+  cluster.config_kept = false;
+  decision = c.decide();
+  txn = find_txn(decision, TxnKind::config);
+  ASSERT_TRUE(txn);
+  EXPECT_EQ(txn->operations, std::vector{Operation::put("config", R"({"ttl":7})")});
+  cluster.sync = SyncState{"pg1", {"pg2"}, 0};
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::config)) << "it may take back what the key promises";
+  c.follows();
+  cluster.config_kept = true;
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::config));
+}
+
 TEST(Leader, AnotherTtlMovesTheLockToANewLease) {
   auto c = Case();
   c.state.asked_ttl = 5s;

@@ -31,7 +31,8 @@ void announce(Turn& turn) {
 
 void fence_off(Turn& turn) {
   // What is under way, or has no answer, may take the announcement back: put anew it stands.
-  if (!turn.fresh() || turn.in_flight(TxnKind::unfenced)) return;
+  // A pause that etcd does not tell of (any more) is nothing to begin on.
+  if (!turn.fresh() || turn.in_flight(TxnKind::unfenced) || turn.cluster().config_kept) return;
   if (!announced(turn) || turn.state.unfenced_unsure) return announce(turn);
   if (turn.seen.guard.suspended) return;
   turn.say("PAUSE: the fence is off, as long as the pause lasts");

@@ -23,6 +23,11 @@ void merge(boost::json::object& target, const boost::json::object& patch) {
 
 }  // namespace
 
+std::string config_text(const Turn& turn) {
+  const auto& config = turn.cluster().config;
+  return config ? boost::json::serialize(config->raw) : turn.self.bootstrap_config;
+}
+
 void ask_config(Turn& turn, const Request& request) {
   auto refuse = [&](int status, const char* why) { turn.act(Reply{request.id, status, why}); };
   const auto& cluster = turn.cluster();

@@ -76,6 +76,12 @@ TEST_F(EtcdFaults, GarbageInKeysDisturbsNobody) {
   ASSERT_TRUE(replica);
   const std::string garbage[] = {"{\"ttl\": ",         "[[[[", "\xff\xfe\x01",
                                  "{\"ttl\":\"many\"}", "null", "-1"};
+  const auto config = etcd().get(cluster().key("config"));
+  auto is_put_back = [&](const std::string& text) {
+    return eventually(kLong, [&] { return etcd().get(cluster().key("config")) == text; });
+  };
+  etcd().remove(cluster().key("config"));
+  EXPECT_TRUE(is_put_back(config));
   for (const auto& text : garbage) {
     for (const char* key : {"config", "status", "failover", "sync", "history", "members/ghost",
                             "members/", "failsafe", "unknown/deep/key"}) {
@@ -85,6 +91,7 @@ TEST_F(EtcdFaults, GarbageInKeysDisturbsNobody) {
     let_pass(Millis(1500));
   }
   expect_undisturbed(primary, server);
+  EXPECT_TRUE(is_put_back("{\"ttl\":\"many\"}")) << "the last that could be read";
   // A replica that starts now reads all of it.
   auto status = replica->stop();
   ASSERT_TRUE(status);
