@@ -2,8 +2,8 @@
 #
 #   pgsteady_library(NAME [LINK public libraries...] [PRIVATE_LINK ...] [NO_UNITY])
 #
-# takes every *.cc of the folder but the tests, and makes NAME_test from *_test.cc. NO_UNITY: its files
-# share names, so that they can't be compiled as one (the trees with sanitizers do that).
+# takes every *.cc of the folder but the tests, and makes NAME_test from *_test.cc. NO_UNITY: its
+# files share names, so that they can't be compiled as one (the trees with sanitizers do that).
 find_package(GTest REQUIRED)
 include(GoogleTest)
 
@@ -29,9 +29,7 @@ function(pgsteady_library name)
   endforeach()
 endfunction()
 
-# Four files at a time are compiled as one, for what is more headers than code; but not for tools that
-# ask how each file is compiled.
-option(PGSTEADY_FEW_UNITS "compile several files as one where that is faster" ON)
+# Four files at a time are compiled as one, for what is more headers than code.
 function(pgsteady_few_units)
   if(PGSTEADY_FEW_UNITS)
     set_target_properties(${ARGN} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 4)

@@ -66,7 +66,7 @@ void Checker::acknowledged(Place place, const WalPoint& commit, int waited_for) 
   auto& host = cluster_.host(place);
   bool outside = host.outside_assumptions();
   const auto* guardian = host.guardian();
-  bool armed = guardian && guardian->armed() && host.now() < guardian->deadline();
+  bool armed = guardian && guardian->armed() && host.now() < host.fenced_by();
   bool paused = guardian && guardian->suspended();
   if (!armed && !paused && !outside) {
     cluster_.world.violation(host.name() + " acknowledged a write without a deadline ahead");

@@ -21,6 +21,7 @@ struct Settings {
   int spares = 0;  // more nodes, which are added later
   bool check_timeline = false;
   bool failsafe = false;
+  bool watchdog = false;  // required, on each node
   SynchronousMode synchronous = SynchronousMode::off;
   bool strict = false;
   int sync_nodes = 1;

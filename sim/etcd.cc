@@ -244,7 +244,13 @@ std::shared_ptr<const ClusterView> Etcd::view() {
   keys.reserve(keys_.size());
   for (const auto& [name, key] : keys_) keys.push_back(key);
   view_ = std::make_shared<const ClusterView>(parse_cluster(keys, revision_));
+  if (view_->config) settings_ = *view_->config;
   return view_;
+}
+
+const DynamicConfig& Etcd::settings() {
+  view();
+  return settings_;
 }
 
 void Etcd::delete_key(const std::string& key) {

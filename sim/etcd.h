@@ -84,6 +84,8 @@ class Etcd {
   Place place(int member) const { return nodes_ + member; }
   bool is_up(int member) const { return members_[static_cast<std::size_t>(member)].up; }
   std::shared_ptr<const ClusterView> view();
+  // The config key as it could be read last: what the cluster is held to while there is none.
+  const DynamicConfig& settings();
   // Run when a transaction is carried out, before it changes anything.
   std::function<void(Place from, const Txn& txn)> before_commit;
 
@@ -158,6 +160,7 @@ class Etcd {
   std::uint64_t election_ = 0;
   bool expiry_expected_ = false;
   std::shared_ptr<const ClusterView> view_;
+  DynamicConfig settings_;
 };
 
 }  // namespace pgsteady::sim

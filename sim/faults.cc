@@ -42,6 +42,7 @@ std::vector<Verb> verbs_of_faults() {
       {"freeze_loop", Target::node, 4, true, 200, 20000},
       {"kill_postmaster", Target::node, 6, true, 0, 0},
       {"freeze_server", Target::node, 3, false, 200, 30000},
+      {"freeze_guardian", Target::node, 2, false, 200, 30000},
       {"thrash", Target::node, 3, false, 1000, 40000},
       {"freeze_host", Target::node, 3, false, 200, 40000},
       {"stop_clock", Target::node, 2, false, 200, 40000},
@@ -235,6 +236,10 @@ Operator::Undo Operator::begin_on_host(const Step& step, Host& host) {
   if (verb == "freeze_server") {
     host.freeze_server(true);
     return [&host] { host.freeze_server(false); };
+  }
+  if (verb == "freeze_guardian") {
+    host.freeze_guardian(true);
+    return [&host] { host.freeze_guardian(false); };
   }
   if (verb == "thrash") {
     auto goes_on = std::make_shared<bool>(true);

@@ -8,6 +8,7 @@ namespace {
 
 constexpr Duration kLocalHop = microseconds(30);  // between two processes of one host
 constexpr Duration kHeirWakes = milliseconds(2);
+constexpr Duration kBoot = seconds(10);            // of a host that was reset
 constexpr Duration kRestart = milliseconds(1500);  // a guardian that has ended is started again
 
 const char* name_of(lease::Action::Kind kind) {
@@ -38,7 +39,8 @@ Host::Host(Cluster& cluster, Place place)
       name_("pg" + std::to_string(place + 1)),
       clock_(cluster.world.rng().between(seconds(1000), seconds(90000)),
              int(cluster.world.rng().between(-45'000, 45'000))),
-      belongs_(place < cluster.settings.nodes) {
+      belongs_(place < cluster.settings.nodes),
+      watchdog_(cluster.world, [this] { reset(); }) {
   Postgres::Surroundings around{cluster.world,
                                 cluster.network,
                                 cluster.tree,
@@ -65,6 +67,12 @@ lease::Instant Host::now() const {
 
 void Host::after(Duration delay, Actor& actor, Task task) {
   cluster_.world.after(clock_.true_length(std::max(delay, Duration(0))), &actor, std::move(task));
+}
+
+lease::Instant Host::fenced_by() const {
+  auto deadline = guardian_->deadline();
+  if (!cluster_.settings.watchdog || !guardian_actor_.frozen()) return deadline;
+  return deadline + lease::margin(std::min(guardian_->ttl(), lease::kLongestPromise));
 }
 
 bool Host::was_well(Duration length) const {
@@ -94,12 +102,42 @@ void Host::begin_guardian() {
 void Host::batch_done() {
   if (!guardian_actor_.alive()) return;
   carry_out(guardian_->tick(now()));
+  if (!guardian_actor_.alive()) return;
+  tend_watchdog();
   set_timer();
+}
+
+void Host::look_at_watchdog(const lease::Request& request) {
+  if (!cluster_.settings.watchdog) return;
+  using Ask = lease::Request::Kind;
+  bool arms = request.kind == Ask::arm && !guardian_->suspended();
+  bool resumes = request.kind == Ask::resume && guardian_->armed();
+  auto ttl = arms ? request.ttl : guardian_->ttl();
+  if ((arms || resumes) && ttl > Duration(0)) watchdog_.start(ttl);
+}
+
+void Host::tend_watchdog() {
+  switch (guardian_->watchdog_care()) {
+    case lease::WatchdogCare::close:
+      return watchdog_.stop();
+    case lease::WatchdogCare::feed:
+      return watchdog_.feed(now(), guardian_->deadline());
+    case lease::WatchdogCare::leave:
+      return;
+  }
+}
+
+void Host::reset() {
+  cluster_.world.reached("a watchdog reset its host");
+  cluster_.world.trace(name_, "the watchdog resets the host");
+  power_off();
+  cluster_.world.after(kBoot, nullptr, [this] { power_on(); });
 }
 
 void Host::set_timer() {
   if (!guardian_actor_.alive()) return;
   auto wake = guardian_->next_wake();
+  if (guardian_->armed()) wake = std::min(wake, watchdog_.next_feed());
   if (wake == timer_at_) return;
   timer_at_ = wake;
   auto timer = ++timer_;
@@ -178,6 +216,7 @@ void Host::ask_guardian(lease::Request request) {
   const auto* mutation = cluster_.settings.mutation;
   if (mutation && mutation->before_asked && !mutation->before_asked(request)) return;
   cluster_.world.after(kLocalHop, &guardian_actor_, [this, generation, request] {
+    look_at_watchdog(request);
     carry_out(guardian_->asked(generation, request, now()));
     batch_done();
   });
@@ -213,12 +252,14 @@ void Host::end_all(int) {
     cluster_.world.trace(name_, "the server is killed with its guardian");
     server_->kill();
   }
+  if (guardian_->phase() == lease::ServerPhase::none) watchdog_.stop();
   end_guardian();
   restart_later();
 }
 
 void Host::end_guardian() {
   end_agent();
+  watchdog_.abandon();
   guardian_actor_.end();
   ++timer_;
   timer_at_ = lease::Instant::max();
@@ -267,6 +308,7 @@ void Host::power_off() {
   on_ = false;
   server_->power_off();
   end_guardian();
+  watchdog_.power_off();
 }
 
 void Host::stop() {
@@ -329,12 +371,25 @@ void Host::freeze_server(bool frozen) {
 void Host::freeze(bool frozen, bool clock_too) {
   auto& world = cluster_.world;
   standstills_ += frozen ? 1 : -1;
-  if (clock_too) clock_.stand_still(world.now(), frozen);
+  if (clock_too) {
+    clock_.stand_still(world.now(), frozen);
+    watchdog_.suspend(frozen);
+  }
   // A clock that stood still tells its guardian a deadline that is over for everybody else.
   excuse(clock_too ? seconds(40) : milliseconds(50));
   // What of it runs first afterwards, nobody can say: here the server does.
   freeze_server(frozen);
   freeze_agent(frozen);
+  frozen ? world.freeze(guardian_actor_) : world.thaw(guardian_actor_);
+  if (!frozen) world.after(milliseconds(5), &guardian_actor_, [this] { batch_done(); });
+}
+
+void Host::freeze_guardian(bool frozen) {
+  auto& world = cluster_.world;
+  if (!cluster_.settings.watchdog) {
+    standstills_ += frozen ? 1 : -1;
+    excuse(seconds(1));
+  }
   frozen ? world.freeze(guardian_actor_) : world.thaw(guardian_actor_);
   if (!frozen) world.after(milliseconds(5), &guardian_actor_, [this] { batch_done(); });
 }

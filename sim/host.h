@@ -8,6 +8,7 @@
 
 #include "lease/guardian.h"
 #include "sim/postgres.h"
+#include "sim/watchdog.h"
 
 namespace pgsteady::sim {
 
@@ -41,6 +42,7 @@ class Host {
   void freeze_loop(bool frozen);    // its loop alone hangs, its other threads go on
   void freeze_server(bool frozen);  // SIGSTOP to every process of the server
   void freeze(bool frozen, bool clock_too);
+  void freeze_guardian(bool frozen);  // alone: only a watchdog can help
   // What the guardian started runs for moments: it is paged out, or gets no CPU. The guardian,
   // whose memory is locked, goes on.
   void thrash(const std::shared_ptr<bool>& goes_on);
@@ -65,6 +67,9 @@ class Host {
   Actor& threads_actor() { return threads_actor_; }
   Cluster& cluster() { return cluster_; }
   const lease::Guardian* guardian() const { return guardian_.get(); }
+  // When what is armed is surely over: at its deadline, or, where the guardian stands still and the
+  // watchdog stands in for it, with the lease.
+  lease::Instant fenced_by() const;
   HostClock& clock() { return clock_; }
 
   // What happened to it lies outside what the design assumes: only until this moment, and as long
@@ -76,6 +81,9 @@ class Host {
 
  private:
   void begin_guardian();
+  void look_at_watchdog(const lease::Request& request);
+  void tend_watchdog();
+  void reset();
   void carry_out(const lease::Actions& actions);
   void carry_out(const lease::Action& action);
   void batch_done();
@@ -101,6 +109,7 @@ class Host {
   bool wanted_ = true;  // to be started again when the guardian ends
   Actor guardian_actor_, agent_actor_, threads_actor_;
   std::unique_ptr<lease::Guardian> guardian_;
+  Watchdog watchdog_;
   std::unique_ptr<Postgres> server_;
   std::unique_ptr<Agent> agent_;
   std::vector<std::unique_ptr<Agent>> retired_;  // their last callbacks may be on the stack

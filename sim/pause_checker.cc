@@ -39,7 +39,7 @@ bool PauseChecker::paused() {
   if (!config) return false;
   if (config->mod_revision != revision_) {
     revision_ = config->mod_revision;
-    paused_ = cluster_.etcd.view()->settings().pause;
+    paused_ = cluster_.etcd.settings().pause;
   }
   return paused_;
 }

@@ -73,6 +73,8 @@ bool read_setting(const std::vector<std::string>& words, Plan& plan) {
     settings.check_timeline = value != 0;
   else if (words[1] == "failsafe")
     settings.failsafe = value != 0;
+  else if (words[1] == "watchdog")
+    settings.watchdog = value != 0;
   else if (words[1] == "maximum_lag")
     settings.maximum_lag_bytes = value;
   else if (words[1] == "client_pause_ms")
@@ -136,6 +138,7 @@ std::string Plan::text() const {
   if (settings.strict) out += "set strict 1\n";
   if (settings.check_timeline) out += "set check_timeline 1\n";
   if (settings.failsafe) out += "set failsafe 1\n";
+  if (settings.watchdog) out += "set watchdog 1\n";
   if (settings.maximum_lag_bytes != Settings{}.maximum_lag_bytes)
     out += fmt::format("set maximum_lag {}\n", settings.maximum_lag_bytes);
   for (const auto& [name, tags] : settings.tags) out += tags_text(name, tags);

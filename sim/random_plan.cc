@@ -69,9 +69,9 @@ std::vector<std::string> arguments_of(const Verb& verb, Rng& rng, const Settings
     case Target::number:
       return {std::to_string(rng.between(2, 12))};
     case Target::key: {
-      constexpr const char* kKeys[] = {
-          "leader",   "leader", "leader", "status",   "history",  "release",    "members/pg1",
-          "failover", "sync",   "config", "failsafe", "timeline", "initialize", "unfenced/pg1"};
+      constexpr const char* kKeys[] = {"leader",  "leader",  "leader",      "status",
+                                       "history", "release", "members/pg1", "failover",
+                                       "sync",    "config",  "initialize"};
       return {kKeys[rng.below(std::size(kKeys))]};
     }
   }
@@ -172,6 +172,7 @@ void add_set_back(Rng& rng, Plan& plan) {
 // Some runs have members with tags, or a limit that is exceeded soon.
 void vary(Rng& rng, Plan& plan) {
   if (rng.one_in(3)) add_tags(rng, plan.settings);
+  plan.settings.watchdog = rng.one_in(3);
   if (!rng.one_in(6)) return;
   plan.settings.maximum_lag_bytes = 5000;
   bool waits = may_be_synchronous(plan) || some_may_not_lead(plan.settings);

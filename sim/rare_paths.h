@@ -13,6 +13,7 @@ inline constexpr const char* kRarePaths[] = {
     "an agent took over from the guardian",
     "what was killed hung in a write",
     "a server was killed by its guardian's heir",
+    "a watchdog reset its host",
     "a promotion was overheard",
     "a rewind broke in the middle",
     "diverged WAL was kept",

@@ -12,7 +12,7 @@ Moment SyncChecker::now() const {
 }
 
 bool SyncChecker::is_on() {
-  return cluster_.etcd.view()->settings().synchronous_mode != SynchronousMode::off;
+  return cluster_.etcd.settings().synchronous_mode != SynchronousMode::off;
 }
 
 bool SyncChecker::promised(Place place, int waited_for) {

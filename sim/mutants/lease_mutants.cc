@@ -50,6 +50,8 @@ Mutation promoting_unarmed() {
 
 std::vector<Mutant> lease_mutants() {
   return {
+      {"fed_past_the_lease", "the watchdog may wait as long as ever when the lease is nearly over",
+       "watchdog 1"},
       {"keepalive_alone_counts", "KeepAlives count without a look at the leader key",
        "deleted_unnoticed 1"},
       {"terms_mixed", "a check proves a KeepAlive that another etcd leader confirmed",

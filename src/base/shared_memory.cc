@@ -8,11 +8,11 @@
 namespace pgsteady {
 
 void remove_shared_memory(const std::string& data_dir) {
-  constexpr int kLine = 7;  // "key id", see miscadmin.h
+  constexpr int kLine = 7;  // "key id", see utils/pidfile.h
   std::ifstream in(data_dir + "/postmaster.pid");
   std::string skipped;
   for (int line = 1; line < kLine; ++line) std::getline(in, skipped);
-  long key = 0;
+  unsigned long key = 0;  // a key_t, its sign extended
   int id = 0;
   if (!(in >> key >> id)) return;
   shmid_ds segment{};

@@ -31,7 +31,7 @@ class SharedMemory : public testing::Test {
     std::ofstream(directory_ + "/postmaster.pid")
         << "1234\n"
         << directory_ << "\n1790000000\n5432\n\n127.0.0.1\n"
-        << "  " << key << "      " << id_ << "\nready   \n";
+        << "  " << static_cast<unsigned long>(key) << "      " << id_ << "\nready   \n";
   }
   bool exists() const {
     shmid_ds segment{};
@@ -39,7 +39,8 @@ class SharedMemory : public testing::Test {
   }
 
   std::string directory_ = "/tmp/pgsteady-test-XXXXXX";
-  key_t key_ = static_cast<key_t>(getpid()) << 8;
+  key_t key_ =
+      static_cast<key_t>(0x80000000U + (static_cast<unsigned>(getpid()) << 8));  // negative
   int id_ = -1;
 };
 

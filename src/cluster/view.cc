@@ -238,7 +238,8 @@ std::optional<SystemId> ClusterView::system_id() const {
 }
 
 void keep_config(ClusterView& now, const ClusterView& before) {
-  if (now.config || !before.config) return;
+  if (now.config || !before.config || !now.initialize || now.initialize != before.initialize)
+    return;
   now.config = before.config;
   now.config_kept = true;
 }

@@ -108,7 +108,7 @@ struct ClusterView {
 ClusterView parse_cluster(const std::vector<KeyValue>& keys, std::int64_t revision);
 
 // A config key that vanishes, or becomes garbage, takes no setting back: what it was `before` holds
-// until somebody puts one.
+// until somebody puts one. Where the cluster's name is gone as well, it is another cluster's.
 void keep_config(ClusterView& now, const ClusterView& before);
 
 std::string status_to_json(const ClusterStatus& status);

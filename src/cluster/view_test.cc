@@ -73,8 +73,9 @@ TEST(ParseCluster, GarbageIsNamedAndLeftOut) {
 }
 
 TEST(KeepConfig, WhatIsGoneOrGarbageIsWhatItWas) {
-  const auto before = parse_cluster({kv("config", R"({"ttl":30,"pause":true})")}, 3);
-  for (const auto& keys : {std::vector<KeyValue>{}, {kv("config", "[")}}) {
+  const auto name = kv("initialize", "7123");
+  const auto before = parse_cluster({name, kv("config", R"({"ttl":30,"pause":true})")}, 3);
+  for (const auto& keys : {std::vector<KeyValue>{name}, {name, kv("config", "[")}}) {
     auto now = parse_cluster(keys, 4);
     keep_config(now, before);
     ASSERT_TRUE(now.config);
@@ -83,10 +84,15 @@ TEST(KeepConfig, WhatIsGoneOrGarbageIsWhatItWas) {
     keep_config(later, now);
     EXPECT_TRUE(later.config_kept && later.settings().pause);
   }
-  auto put = parse_cluster({kv("config", R"({"ttl":9})")}, 6);
+  auto put = parse_cluster({name, kv("config", R"({"ttl":9})")}, 6);
   keep_config(put, before);
   EXPECT_FALSE(put.config_kept);
   EXPECT_FALSE(put.settings().pause);
+  for (const auto& other : {std::vector<KeyValue>{}, {kv("initialize", "8")}}) {
+    auto anew = parse_cluster(other, 7);
+    keep_config(anew, before);
+    EXPECT_FALSE(anew.config) << "another cluster's";
+  }
   ClusterView never;
   keep_config(never, ClusterView{});
   EXPECT_FALSE(never.config || never.config_kept);

@@ -127,7 +127,7 @@ void duty_finish_bootstrap(Turn& turn) {
   txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision)};
   txn.operations = {Operation::put("initialize", id.text())};
   if (cluster.config_revision == 0) {
-    txn.operations.push_back(Operation::put("config", config_text(turn)));
+    txn.operations.push_back(Operation::put("config", turn.self.bootstrap_config));
   }
   turn.transact(TxnKind::finish_initialize, std::move(txn));
 }

@@ -6,7 +6,7 @@
 namespace pgsteady::core {
 namespace {
 
-constexpr auto kAskAgain = milliseconds(100);  // while figures may change
+constexpr auto kMeasureAgain = milliseconds(100);  // while figures may change
 
 void ask_others(Turn& turn) {
   std::vector<MemberName> others;
@@ -165,11 +165,11 @@ bool may_pass(Turn& turn, const std::vector<Candidate>& candidates, lease::Insta
                             [](const Candidate& candidate) { return candidate.by_wal; });
   auto give_up_at = asked_at + turn.settings().loop_wait + kMeasureSlack;
   if ((!by_wal && !no_stream) || turn.now.boot >= give_up_at) return false;
-  turn.wake_in(kAskAgain);
-  if (lease::Instant(turn.seen.server.measured_at) + kAskAgain <= turn.now.boot) {
+  turn.wake_in(kMeasureAgain);
+  if (lease::Instant(turn.seen.server.measured_at) + kMeasureAgain <= turn.now.boot) {
     turn.out.measure_now = true;
   }
-  if (!turn.seen.peers_asked && turn.seen.peers->asked_at + kAskAgain <= turn.now.boot) {
+  if (!turn.seen.peers_asked && turn.seen.peers->asked_at + kMeasureAgain <= turn.now.boot) {
     ask_others(turn);
   }
   return true;

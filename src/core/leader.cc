@@ -156,23 +156,6 @@ void duty_checkpoint(Turn& turn) {
   if (server.timeline > 1 && !told) turn.act(Checkpoint{});
 }
 
-// A config key that vanished, or became garbage, is put back. An agent that never read it knows
-// what a new cluster would get; but that would take back what a sync key promises.
-void duty_config_key(Turn& turn) {
-  const auto& cluster = turn.cluster();
-  bool unknown = !cluster.config && !(cluster.sync && !cluster.sync->leader.empty());
-  if ((!cluster.config_kept && !unknown) || MUTANT(config_not_put_back)) return;
-  if (!turn.fresh() || !turn.leader_is_me() || turn.state.bootstrapping) return;
-  turn.say(Reason::Level::warning,
-           fmt::format("the config key is gone or cannot be read: putting {} back",
-                       unknown ? "bootstrap.dcs" : "what it was"));
-  Txn txn;
-  txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision),
-                  Compare::unchanged("config", cluster.config_revision)};
-  txn.operations = {Operation::put("config", config_text(turn))};
-  turn.transact(TxnKind::config, std::move(txn));
-}
-
 void keep(Turn& turn) {
   turn.state.starting_since.reset();
   if (turn.fresh() && turn.leader_is_me()) {
@@ -184,7 +167,7 @@ void keep(Turn& turn) {
   duty_history(turn);
   duty_status(turn);
   duty_slots(turn);
-  duty_config_key(turn);
+  if (turn.leader_is_me()) put_config_back(turn);
   duty_configuration(turn);
   duty_sync(turn);
   turn.say(fmt::format("no action. I am ({}), the leader with the lock", turn.self.name));
@@ -291,9 +274,7 @@ bool rule_has_lock(Turn& turn) {
 }
 
 // In a pause a primary keeps the lock, its deadline goes on so that the fence can be on again at
-// any moment, and only an operator has somebody promoted. Without a server the lock is given back,
-// and by a standby that nobody named: it won it just before the pause, and would only keep it from
-// the one who is named.
+// any moment, and only an operator has somebody promoted. Without a server the lock is given back.
 void keep_lock_in_pause(Turn& turn) {
   auto& state = turn.state;
   if (turn.seen.guard.phase == ServerPhase::killing) return;
@@ -303,10 +284,6 @@ void keep_lock_in_pause(Turn& turn) {
   keep_key_on_lease(turn);
   bool down = turn.seen.guard.phase == ServerPhase::none && !turn.busy();
   if (down && !state.restart) return give_up_lock(turn, "PostgreSQL is not running, in a pause");
-  bool waits = turn.is_standby() && !turn.busy();
-  if (waits && !is_named(turn) && turn.fresh() && !state.promotion_failed) {
-    return give_up_lock(turn, "PostgreSQL is a standby that nobody named, in a pause");
-  }
   if (!turn.armed() && turn.proven()) {
     return turn.act(Arm{*state.lock, *lease.held_until, lease.ttl});
   }
@@ -315,7 +292,7 @@ void keep_lock_in_pause(Turn& turn) {
     if (!rule_hand_over(turn)) keep(turn);
   } else if (down) {
     if (turn.armed() && turn.proven()) start_with_lock(turn);
-  } else if (waits && is_named(turn) && turn.armed() && turn.proven()) {
+  } else if (turn.is_standby() && is_named(turn) && !turn.busy() && turn.armed() && turn.proven()) {
     promote(turn);
   }
 }

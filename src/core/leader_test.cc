@@ -216,19 +216,23 @@ TEST(Leader, AConfigKeyThatIsGoneIsPutBack) {
   EXPECT_EQ(txn->compares.back(), Compare::unchanged("config", 0)) << "not over one put meanwhile";
   EXPECT_EQ(txn->operations, std::vector{Operation::put("config", R"({"ttl":5})")});
   EXPECT_FALSE(find<Reconfigure>(decision));
-  // An agent that never read it.
-  c.self.bootstrap_config = R"({"ttl":7})";
+  auto off = c;
+  off.seen.dcs.cluster.sync = SyncState{"pg1", {"pg2"}, 0};
+  EXPECT_FALSE(find_txn(off.decide(), TxnKind::config)) << "it was switched on since";
+  EXPECT_FALSE(find_txn(off.decide(), TxnKind::sync)) << "nor is the key's promise taken back";
+  auto asked = c;
+  asked.state.changing_config = 9;
+  EXPECT_FALSE(find_txn(asked.decide(), TxnKind::config)) << "somebody changes it";
+  auto follower = c;
+  follower.follows();
+  EXPECT_FALSE(find_txn(follower.decide(), TxnKind::config));
+  // In a pause that nobody could end otherwise.
+  follower.leaderless();
+  follower.seen.dcs.cluster.config->pause = true;
+  EXPECT_TRUE(find_txn(follower.decide(), TxnKind::config));
   cluster.config.reset();
   cluster.config_kept = false;
-  decision = c.decide();
-  txn = find_txn(decision, TxnKind::config);
-  ASSERT_TRUE(txn);
-  EXPECT_EQ(txn->operations, std::vector{Operation::put("config", R"({"ttl":7})")});
-  cluster.sync = SyncState{"pg1", {"pg2"}, 0};
-  EXPECT_FALSE(find_txn(c.decide(), TxnKind::config)) << "it may take back what the key promises";
-  c.follows();
-  cluster.config_kept = true;
-  EXPECT_FALSE(find_txn(c.decide(), TxnKind::config));
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::config)) << "an agent that never read it";
 }
 
 TEST(Leader, AnotherTtlMovesTheLockToANewLease) {

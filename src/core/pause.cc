@@ -32,7 +32,8 @@ void announce(Turn& turn) {
 void fence_off(Turn& turn) {
   // What is under way, or has no answer, may take the announcement back: put anew it stands.
   // A pause that etcd does not tell of (any more) is nothing to begin on.
-  if (!turn.fresh() || turn.in_flight(TxnKind::unfenced) || turn.cluster().config_kept) return;
+  if (!turn.fresh() || turn.in_flight(TxnKind::unfenced)) return;
+  if (turn.cluster().config_kept && !turn.seen.guard.suspended) return;
   if (!announced(turn) || turn.state.unfenced_unsure) return announce(turn);
   if (turn.seen.guard.suspended) return;
   turn.say("PAUSE: the fence is off, as long as the pause lasts");
@@ -77,6 +78,7 @@ void arm_again(Turn& turn) {
 }
 
 void without_lock(Turn& turn) {
+  if (!turn.cluster().leader) put_config_back(turn);
   if (turn.is_primary()) {
     const auto& leader = turn.cluster().leader;
     if (!leader || leader->name == turn.self.name) return take_lock_anew(turn);

@@ -115,17 +115,6 @@ TEST(Pause, NobodyTakesOverUnlessNamed) {
   EXPECT_TRUE(find_txn(c.decide(), TxnKind::acquire));
 }
 
-TEST(Pause, AStandbyKeepsTheLockOnlyWhenNamed) {
-  auto c = paused(Case().running_standby());
-  c.seen.guard.armed = {};
-  EXPECT_TRUE(find_txn(c.decide(), TxnKind::give_up));
-  auto named = c;
-  named.seen.dcs.cluster.failover = FailoverRequest{"", "pg1", "", 150};
-  EXPECT_FALSE(find_txn(named.decide(), TxnKind::give_up));
-  c.seen.job = JobKind::promote;
-  EXPECT_FALSE(find_txn(c.decide(), TxnKind::give_up)) << "it is on its way to be a primary";
-}
-
 TEST(Pause, ALockThatNobodyHoldsGoesToTheRunningPrimary) {
   auto c = unfenced(Case().no_lock());
   c.seen.dcs.cluster.leader.reset();

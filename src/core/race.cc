@@ -78,7 +78,7 @@ constexpr auto kCandidateHeadStart = seconds(2);        // for whom the failover
 constexpr auto kPatienceWithPeers = milliseconds(500);  // for those that have not measured yet
 constexpr auto kPatienceWithStarters = seconds(2);      // for those whose server is coming up
 constexpr auto kPatienceWithReplay = seconds(60);
-constexpr auto kAskAgain = milliseconds(20);
+constexpr auto kAskNext = milliseconds(20);
 
 void step_back(Turn& turn, std::string why) {
   turn.say(fmt::format("following a different leader because {}", why));
@@ -224,7 +224,7 @@ void ask_or_acquire(Turn& turn) {
   if (MUTANT(peers_not_asked)) return acquire(turn);
   if (others.empty()) {
     if (judge(turn, {}) == Verdict::win) acquire(turn);
-    return turn.wake_in(5 * kAskAgain);
+    return turn.wake_in(5 * kAskNext);
   }
   if (turn.seen.peers_asked || turn.in_flight(TxnKind::acquire)) return;
   const auto& round = turn.seen.peers;
@@ -233,7 +233,7 @@ void ask_or_acquire(Turn& turn) {
   if (usable) {
     auto verdict = judge(turn, *round);
     if (verdict == Verdict::win) return acquire(turn);
-    auto again = turn.state.last_asked + (verdict == Verdict::ask ? kAskAgain : 5 * kAskAgain);
+    auto again = turn.state.last_asked + (verdict == Verdict::ask ? kAskNext : 5 * kAskNext);
     if (turn.now.boot < again) return turn.wake_at(again);
   }
   turn.state.last_asked = turn.now.boot;

@@ -1,4 +1,5 @@
 // PATCH and PUT /config: the dynamic configuration, changed over REST.
+#include <fmt/format.h>
 #include <boost/json/serialize.hpp>
 
 #include "core/turn.h"
@@ -23,9 +24,24 @@ void merge(boost::json::object& target, const boost::json::object& patch) {
 
 }  // namespace
 
-std::string config_text(const Turn& turn) {
-  const auto& config = turn.cluster().config;
-  return config ? boost::json::serialize(config->raw) : turn.self.bootstrap_config;
+// A config key that vanished, or became garbage, is put back by the leader, where there is one. An
+// agent that never read it cannot.
+void put_config_back(Turn& turn) {
+  const auto& cluster = turn.cluster();
+  if (!cluster.config_kept || !turn.fresh() || MUTANT(config_not_put_back)) return;
+  if (turn.state.bootstrapping || turn.state.changing_config != 0) return;
+  bool taken_back = turn.settings().synchronous_mode == SynchronousMode::off && cluster.sync &&
+                    !cluster.sync->leader.empty();
+  if (taken_back) return;  // the key was changed since: see is_on() in sync.cc
+  const char* why = cluster.config_revision == 0 ? "is gone" : "cannot be read";
+  turn.say(Reason::Level::warning,
+           fmt::format("the config key {}: putting it back as it was", why));
+  Txn txn;
+  txn.compares = {cluster.leader ? Compare::unchanged("leader", cluster.leader->mod_revision)
+                                 : Compare::absent("leader"),
+                  Compare::unchanged("config", cluster.config_revision)};
+  txn.operations = {Operation::put("config", boost::json::serialize(cluster.config->raw))};
+  turn.transact(TxnKind::config, std::move(txn));
 }
 
 void ask_config(Turn& turn, const Request& request) {

@@ -12,7 +12,7 @@ namespace {
 
 constexpr auto kStallLimit = seconds(5);
 constexpr auto kStartStallLimit = seconds(30);
-constexpr auto kAskAgain = seconds(10);
+constexpr auto kAskLeaderAgain = seconds(10);
 constexpr auto kShortLife = seconds(60);
 constexpr auto kControlPatience = seconds(10);
 constexpr auto kDay = std::chrono::hours(24);
@@ -188,7 +188,7 @@ bool rule_wal_missing(Turn& turn, const UpstreamMember& leader) {
   }
   const auto& answer = turn.seen.wal_answer;
   bool asked = answer && answer->lsn == at && answer->asked_at >= stall->since;
-  if (!asked || turn.now.boot - answer->asked_at > kAskAgain) {
+  if (!asked || turn.now.boot - answer->asked_at > kAskLeaderAgain) {
     if (!turn.seen.wal_asked) turn.act(AskForWal{leader, at});
     return false;
   }

@@ -16,11 +16,19 @@ constexpr auto kSettles = seconds(1);
 constexpr auto kWriteAgain = seconds(2);
 constexpr auto kLookAgain = milliseconds(300);  // whether it has settled
 
-// A config key that is gone, or cannot be read, takes no promise back.
+// A config key that is gone, or cannot be read, takes no promise back, whatever this node knew
+// before.
+bool says_off(const Turn& turn) {
+  return turn.cluster().config && turn.settings().synchronous_mode == SynchronousMode::off;
+}
+
+bool has_lost_it(const Turn& turn) {
+  return !turn.cluster().config || (turn.cluster().config_kept && says_off(turn));
+}
+
 bool is_on(const Turn& turn) {
-  const auto& cluster = turn.cluster();
-  if (!cluster.config) return cluster.sync && !cluster.sync->leader.empty();
-  return turn.settings().synchronous_mode != SynchronousMode::off;
+  const auto& key = turn.cluster().sync;
+  return has_lost_it(turn) ? key && !key->leader.empty() : !says_off(turn);
 }
 
 SyncVoters voters_of_key(const Turn& turn) {
@@ -57,7 +65,7 @@ void leave(Turn& turn) {
   if (turn.state.sync.config) write_config(turn, std::nullopt);
 }
 
-struct Candidate {
+struct Chosen {
   MemberName name;
   bool chosen_before = false;
   std::int64_t priority = 0;
@@ -83,8 +91,8 @@ void say_too_old(Turn& turn) {
                        fmt::join(names, ", ")));
 }
 
-std::vector<Candidate> candidates(const Turn& turn) {
-  std::vector<Candidate> found;
+std::vector<Chosen> candidates(const Turn& turn) {
+  std::vector<Chosen> found;
   Lsn furthest;
   for (const auto& row : turn.seen.server.replication) {
     const auto* member = turn.cluster().member(row.application_name);
@@ -99,7 +107,7 @@ std::vector<Candidate> candidates(const Turn& turn) {
   auto limit = turn.settings().maximum_lag_on_syncnode_bytes;
   if (limit > 0) std::erase_if(found, [&](auto& c) { return furthest - c.flushed > limit; });
   std::sort(found.begin(), found.end(),
-            [](const Candidate& a, const Candidate& b) { return a.order() > b.order(); });
+            [](const Chosen& a, const Chosen& b) { return a.order() > b.order(); });
   return found;
 }
 
@@ -196,7 +204,7 @@ bool know_sync(Turn& turn) {
 
 void duty_sync(Turn& turn) {
   if (!turn.fresh() || turn.busy() || turn.state.bootstrapping || !turn.leader_is_me()) return;
-  if (!turn.cluster().config) {
+  if (has_lost_it(turn)) {
     if (!is_on(turn)) return;
     return turn.say(Reason::Level::error,
                     "the config key is gone or cannot be read: nobody else is named synchronous\n"

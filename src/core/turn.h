@@ -168,7 +168,7 @@ bool rule_reinitialize(Turn& turn);
 void rule_bring_up(Turn& turn);
 
 // reconfigure.cc
-std::string config_text(const Turn& turn);  // of the config key where there is none
+void put_config_back(Turn& turn);
 void ask_config(Turn& turn, const Request& request);
 void absorb_config(Turn& turn, const TxnEnd& end);
 

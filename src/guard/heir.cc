@@ -7,10 +7,13 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <string_view>
 
@@ -62,11 +65,39 @@ bool is_marked(pid_t pid) {
   return found;
 }
 
+// In ticks since the machine's start, field 22 of its stat; the largest when it is gone.
+std::uint64_t started_at(pid_t pid) {
+  char path[64], text[1024];
+  std::snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = file < 0 ? 0 : read(file, text, sizeof text - 1);
+  if (file >= 0) close(file);
+  text[std::max<ssize_t>(n, 0)] = 0;
+  const char* field = std::strrchr(text, ')');  // the end of the second, which may hold anything
+  for (int number = 2; field != nullptr && number < 22; ++number)
+    field = std::strchr(field + 1, ' ');
+  return field == nullptr ? UINT64_MAX : std::strtoull(field, nullptr, 10);
+}
+
+std::uint64_t ticks_now() {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  auto rate = static_cast<std::uint64_t>(sysconf(_SC_CLK_TCK));
+  return static_cast<std::uint64_t>(now.tv_sec) * rate +
+         static_cast<std::uint64_t>(now.tv_nsec) * rate / 1'000'000'000;
+}
+
 struct Server {
   Place program, directory;
+  // When the guardian died: what started later is the next one's.
+  std::uint64_t until = UINT64_MAX;
+  // The server's own processes first: a look at another's environment may have to wait for its
+  // memory.
+  bool marked_too = false;
 
   bool owns(pid_t pid) const {
-    return is_at("cwd", pid, directory) && (is_at("exe", pid, program) || is_marked(pid));
+    if (!is_at("cwd", pid, directory) || started_at(pid) > until) return false;
+    return is_at("exe", pid, program) || (marked_too && is_marked(pid));
   }
 };
 
@@ -94,6 +125,14 @@ int kill_all(const Server& server) {
   return met;
 }
 
+void kill_until_quiet(const Server& server) {
+  for (int pass = 0, quiet = 0; pass < kPassLimit && quiet < kQuietPasses; ++pass) {
+    quiet = kill_all(server) == 0 ? quiet + 1 : 0;
+    timespec pause{0, kPauseNs};
+    nanosleep(&pause, nullptr);
+  }
+}
+
 void sleep_until_orphaned(pid_t guardian) {
   sigset_t orphaned;
   sigemptyset(&orphaned);
@@ -117,11 +156,10 @@ void sleep_until_orphaned(pid_t guardian) {
   Server server;
   if (!look_up(program, server.program) || !look_up(directory, server.directory)) _exit(1);
   sleep_until_orphaned(guardian);
-  for (int pass = 0, quiet = 0; pass < kPassLimit && quiet < kQuietPasses; ++pass) {
-    quiet = kill_all(server) == 0 ? quiet + 1 : 0;
-    timespec pause{0, kPauseNs};
-    nanosleep(&pause, nullptr);
-  }
+  server.until = ticks_now() + 1;
+  kill_until_quiet(server);
+  server.marked_too = true;
+  kill_until_quiet(server);
   _exit(0);
 }
 

@@ -1,5 +1,7 @@
 #include "guard/spawn.h"
 
+#include "guard/heir.h"
+
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -42,7 +44,7 @@ std::vector<char*> merged_environment(const std::vector<std::string>& over, bool
   for (char** entry = environ; *entry != nullptr; ++entry) {
     std::string_view text(*entry);
     auto key = text.substr(0, text.find('=') + 1);
-    bool replaced = !with_secrets && is_secret(text);
+    bool replaced = (!with_secrets && is_secret(text)) || text == kServerMark;
     for (const auto& o : over) replaced = replaced || o.compare(0, key.size(), key) == 0;
     if (!replaced) merged.push_back(*entry);
   }

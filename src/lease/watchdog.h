@@ -3,7 +3,8 @@
 // Whole seconds, as devices count.
 #pragma once
 
-#include "lease/failsafe.h"
+#include <algorithm>
+
 #include "lease/terms.h"
 
 namespace pgsteady::lease {
@@ -20,10 +21,6 @@ constexpr int watchdog_timeout(Duration ttl, long margin_seconds) {
 
 // For a feed at `now` of a server armed until `deadline`: as long as `usual`, or as what is left of
 // the lease, or of the promises that stand in for it. 0: it must not be fed any more.
-constexpr int watchdog_timeout_at(Instant now, Instant deadline, Duration ttl, int usual) {
-  auto end = deadline + margin(std::min(ttl, kLongestPromise));
-  auto left = end > now ? (end - now) / std::chrono::seconds(1) : 0;
-  return static_cast<int>(std::min<long>(usual, left));
-}
+int watchdog_timeout_at(Instant now, Instant deadline, Duration ttl, int usual);
 
 }  // namespace pgsteady::lease

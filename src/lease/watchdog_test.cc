@@ -1,5 +1,7 @@
 #include "lease/watchdog.h"
 
+#include "lease/failsafe.h"
+
 #include <gtest/gtest.h>
 
 namespace pgsteady::lease::testing {

@@ -15,9 +15,14 @@ Fault hang(World& world, Dice& dice) {
 Fault fill(World& world, Dice& dice) {
   const Node& node = world.a_node(dice);
   if (!world.has_disks()) return {"no disk to fill"};
-  const auto path = world.disk_of(node).path();
-  testing::fill_disk(path);
-  return {"fill the disk of " + node.name, [path] { testing::clear_disk(path); }};
+  // A disk that hangs takes no file and gives none back, and would hang this process, which is to
+  // thaw it: World::heal clears it.
+  auto& disk = world.disk_of(node);
+  if (disk.frozen()) return {"no disk to fill"};
+  testing::fill_disk(disk.path());
+  return {"fill the disk of " + node.name, [&disk] {
+            if (!disk.frozen()) testing::clear_disk(disk.path());
+          }};
 }
 
 }  // namespace

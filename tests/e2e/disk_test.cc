@@ -20,7 +20,7 @@ class Disks : public E2e {
   }
   void TearDown() override {
     if (hanging_) hanging_->thaw();
-    stop_nodes();
+    if (!HasFatalFailure()) stop_nodes();
     E2e::TearDown();
     small_.reset();
     hanging_.reset();

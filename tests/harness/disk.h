@@ -50,6 +50,7 @@ class FreezableDisk {
   const std::filesystem::path& path() const { return path_; }
   void freeze();
   void thaw();
+  bool frozen() const { return helper_ != 0; }
 
  private:
   std::filesystem::path path_;
