@@ -156,11 +156,16 @@ awaitable<Result<std::string>> Loop::reconfigure(std::optional<core::UpstreamMem
   bool standby = running ? seen_.server.in_recovery : !seen_.guard.as_primary;
   auto changed = server_.write_configuration(cluster_parameters(), standby, from);
   if (!changed) co_return tl::unexpected(changed.error());
-  if (*changed) {
+  // An agent before this one may have been killed between its writing and its signal, and a
+  // guardian does nothing more for one that it replaces.
+  auto wanted = from ? from->address.text() : "";
+  bool elsewhere = running && standby && seen_.server.upstream != wanted;
+  if (*changed || elsewhere || !reloaded_) {
     // A postmaster that is only milliseconds old would die of the signal.
     if (!running) co_await sleep(milliseconds(500));
     auto sent = guard_->signal_server(SIGHUP);
     if (!sent) co_return tl::unexpected(sent.error());
+    reloaded_ = true;
     co_await sleep(milliseconds(20));
   }
   co_return "reloaded";

@@ -31,14 +31,8 @@ core::Identity identity(const config::NodeConfig& config) {
   core::Identity self;
   self.name = config.name;
   const auto& server = config.server;
-  auto host = [](const HostPort& address) {
-    if (address.host.find(':') == std::string::npos) {
-      return fmt::format("{}:{}", address.host, address.port);
-    }
-    return fmt::format("[{}]:{}", address.host, address.port);
-  };
-  self.conn_url = fmt::format("postgres://{}/postgres", host(server.connect));
-  self.api_url = fmt::format("http://{}/patroni", host(config.restapi.connect));
+  self.conn_url = fmt::format("postgres://{}/postgres", server.connect.text());
+  self.api_url = fmt::format("http://{}/patroni", config.restapi.connect.text());
   self.version = kVersion;
   self.tags = config.tags;
   self.bootstrap_config = boost::json::serialize(config.bootstrap_dcs);

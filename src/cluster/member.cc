@@ -146,6 +146,11 @@ Result<Member> member_from_json(MemberName name, std::string_view json) {
   return member;
 }
 
+std::string HostPort::text() const {
+  const bool v6 = host.find(':') != std::string::npos;
+  return fmt::format("{}{}{}:{}", v6 ? "[" : "", host, v6 ? "]" : "", port);
+}
+
 Result<HostPort> host_port_of_url(std::string_view url) {
   auto bad = [&] { return fail(ErrorKind::refused, fmt::format("no host in URL '{}'", url)); };
   auto rest = url;

@@ -69,6 +69,7 @@ Result<Member> member_from_json(MemberName name, std::string_view json);
 struct HostPort {
   std::string host;
   std::uint16_t port = 0;
+  std::string text() const;  // host:port, an IPv6 address in brackets
   bool operator==(const HostPort&) const = default;
 };
 Result<HostPort> host_port_of_url(std::string_view url);

@@ -31,11 +31,6 @@ std::string conninfo(const std::vector<std::pair<std::string, std::string>>& pai
   return result;
 }
 
-std::string host_port_text(const HostPort& address) {
-  const bool v6 = address.host.find(':') != std::string::npos;
-  return fmt::format("{}{}{}:{}", v6 ? "[" : "", address.host, v6 ? "]" : "", address.port);
-}
-
 std::string upstream_of_conninfo(const std::string& text) {
   if (text.empty()) return {};
   std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(
@@ -47,7 +42,7 @@ std::string upstream_of_conninfo(const std::string& text) {
     if (key == "host") found.host = value;
     if (key == "port") std::from_chars(value.data(), value.data() + value.size(), found.port);
   }
-  return found.host.empty() ? std::string() : host_port_text(found);
+  return found.host.empty() ? std::string() : found.text();
 }
 
 std::string sql_literal(std::string_view text) {

@@ -15,7 +15,6 @@ namespace pgsteady::pg {
 std::string conninfo(const std::vector<std::pair<std::string, std::string>>& pairs);
 // "host:port" ("[::1]:5432") of a connection string; empty when it names no host or can't be read.
 std::string upstream_of_conninfo(const std::string& text);
-std::string host_port_text(const HostPort& address);
 
 std::string sql_literal(std::string_view text);     // 'it''s', E'..' when there are backslashes
 std::string sql_identifier(std::string_view name);  // "a""b"

@@ -283,7 +283,7 @@ TEST_F(LiveServerTest, StandbyPromotesAndTheOldPrimaryRewinds) {
       [&](const LocalServer& s) { return s.replay_lsn >= first.measure().write_lsn; });
   EXPECT_TRUE(standby.in_recovery);
   EXPECT_EQ(standby.timeline, 1u);
-  EXPECT_EQ(standby.upstream, host_port_text(first.upstream().address));
+  EXPECT_EQ(standby.upstream, first.upstream().address.text());
   EXPECT_TRUE(standby.standby_signal);
   EXPECT_EQ(standby.last_lsn(), std::max(standby.receive_lsn, standby.replay_lsn));
   auto primary = first.measure();
