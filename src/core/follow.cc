@@ -200,11 +200,11 @@ void follow_running(Turn& turn, const UpstreamMember& leader) {
     return;
   }
   auto upstream = upstream_for_streaming(turn, leader);
-  auto address =
-      upstream ? fmt::format("{}:{}", upstream->address.host, upstream->address.port) : "";
+  auto address = upstream ? upstream->address.text() : "";
   if (point_at(turn, upstream, server.upstream != address)) return;
   if (rule_wal_missing(turn, leader)) return;
   duty_slots(turn);
+  put_config_back(turn);
   turn.say(fmt::format("no action. I am ({}), a secondary, and following a leader ({})",
                        turn.self.name, leader.name));
 }

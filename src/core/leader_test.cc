@@ -225,7 +225,12 @@ TEST(Leader, AConfigKeyThatIsGoneIsPutBack) {
   EXPECT_FALSE(find_txn(asked.decide(), TxnKind::config)) << "somebody changes it";
   auto follower = c;
   follower.follows();
-  EXPECT_FALSE(find_txn(follower.decide(), TxnKind::config));
+  decision = follower.decide();
+  EXPECT_FALSE(find_txn(decision, TxnKind::config));
+  auto patient = follower;
+  patient.state = decision.state;
+  patient.later(6s);
+  EXPECT_TRUE(find_txn(patient.decide(), TxnKind::config)) << "its leader does not know it";
   // In a pause that nobody could end otherwise.
   follower.leaderless();
   follower.seen.dcs.cluster.config->pause = true;

@@ -78,7 +78,7 @@ void arm_again(Turn& turn) {
 }
 
 void without_lock(Turn& turn) {
-  if (!turn.cluster().leader) put_config_back(turn);
+  put_config_back(turn);
   if (turn.is_primary()) {
     const auto& leader = turn.cluster().leader;
     if (!leader || leader->name == turn.self.name) return take_lock_anew(turn);

@@ -7,6 +7,8 @@
 namespace pgsteady::core {
 namespace {
 
+constexpr auto kPatienceWithLeader = seconds(5);
+
 // RFC 7396: objects are merged, null deletes, anything else replaces.
 void merge(boost::json::object& target, const boost::json::object& patch) {
   for (const auto& [key, value] : patch) {
@@ -25,11 +27,18 @@ void merge(boost::json::object& target, const boost::json::object& patch) {
 }  // namespace
 
 // A config key that vanished, or became garbage, is put back by the leader, where there is one. An
-// agent that never read it cannot.
+// agent that never read it cannot; then another member does.
 void put_config_back(Turn& turn) {
   const auto& cluster = turn.cluster();
+  auto& gone_since = turn.state.config_gone_since;
+  if (!cluster.config_kept) gone_since.reset();
   if (!cluster.config_kept || !turn.fresh() || MUTANT(config_not_put_back)) return;
   if (turn.state.bootstrapping || turn.state.changing_config != 0) return;
+  if (cluster.leader && !turn.leader_is_me()) {
+    if (!gone_since) gone_since = turn.now.boot;
+    auto due = *gone_since + kPatienceWithLeader;
+    if (turn.now.boot < due) return turn.wake_at(due);
+  }
   bool taken_back = turn.settings().synchronous_mode == SynchronousMode::off && cluster.sync &&
                     !cluster.sync->leader.empty();
   if (taken_back) return;  // the key was changed since: see is_on() in sync.cc

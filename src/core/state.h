@@ -141,14 +141,15 @@ struct State {
   lease::Instant last_asked;
   std::optional<lease::Instant> diverged_since;
   Backoff initdb, clone, start, rewind;
-  bool rewound = false;                         // since the last time this server streamed
-  MemberName rewinds_from;                      // the leader when the last rewind began
-  bool rewind_failed = false;                   // this data directory cannot be rewound: clone
-  std::optional<Stall> unflushed;               // a primary's WAL that waits for its disk
-  std::optional<lease::Instant> hung_since;     // a primary that does not answer
-  std::optional<lease::Instant> killing_since;  // its server is killed and not yet reaped
-  std::optional<lease::Instant> blind_since;    // its files cannot be read
-  std::vector<lease::Instant> crashes;          // of the last minute
+  bool rewound = false;                             // since the last time this server streamed
+  MemberName rewinds_from;                          // the leader when the last rewind began
+  bool rewind_failed = false;                       // this data directory cannot be rewound: clone
+  std::optional<Stall> unflushed;                   // a primary's WAL that waits for its disk
+  std::optional<lease::Instant> hung_since;         // a primary that does not answer
+  std::optional<lease::Instant> killing_since;      // its server is killed and not yet reaped
+  std::optional<lease::Instant> blind_since;        // its files cannot be read
+  std::optional<lease::Instant> config_gone_since;  // the config key, under another leader
+  std::vector<lease::Instant> crashes;              // of the last minute
   bool was_up = false;
   bool promotion_failed = false;
   std::optional<lease::Instant> unfit_until;  // it gave way: others lead first
