@@ -149,6 +149,10 @@ bool rule_no_progress(Turn& turn) {
   if (rule_crashes(turn)) return true;
   if (state.promotion_failed) return give_way(turn, "the promotion did not end");
   if (!turn.is_primary()) return false;
+  // Its sessions go on with files that nobody can open any more, for up to a minute.
+  if (turn.seen.server.data == DataDirectory::empty && !MUTANT(leads_without_files)) {
+    return give_way(turn, "the data directory is gone");
+  }
   return commits_hang(turn) && !MUTANT(hung_commits_lead_on) &&
          give_way(turn, "commits make no progress");
 }

@@ -86,6 +86,16 @@ TEST(Progress, AServerThatDoesNotAnswerCostsTheLock) {
   EXPECT_TRUE(find<Fence>(c.decide()));
 }
 
+TEST(Progress, ADataDirectoryThatIsGoneCostsTheLock) {
+  Case c;
+  c.seen.dcs.cluster.members.push_back(member("pg2", "replica", 12));
+  EXPECT_FALSE(find<Fence>(c.decide()));
+  c.seen.server.data = DataDirectory::empty;
+  EXPECT_TRUE(says(c.decide(), "demoting self because the data directory is gone"));
+  make_others_unable(c);
+  EXPECT_FALSE(find<Fence>(c.decide())) << "its sessions are all that is left";
+}
+
 // Ends the server `times` times, two seconds apart, and starts it in between.
 Decision crashes(Case& c, int times) {
   for (int i = 0; i < times; ++i) {

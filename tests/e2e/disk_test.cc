@@ -103,6 +103,21 @@ TEST_F(Disks, AHungDiskBeneathTheLogHoldsNobodyUp) {
   expect_no_split();
 }
 
+// Its sessions would go on for up to a minute; nobody new gets in.
+TEST_F(Disks, ADataDirectoryThatIsRemovedUnderTheServerCostsTheLock) {
+  begin();
+  std::error_code some_files_come_and_go;
+  for (int i = 0; i < 5 && std::filesystem::exists(first().data()); ++i) {
+    std::filesystem::remove_all(first().data(), some_files_come_and_go);
+  }
+  ASSERT_FALSE(std::filesystem::exists(first().data()));
+  ASSERT_TRUE(eventually(kLong, [&] { return second_leads(); }));
+  EXPECT_TRUE(log_says(first(), "demoting self because the data directory is gone"));
+  expect_recovered();
+  EXPECT_EQ(first().role(), "standby");
+  expect_no_split();
+}
+
 TEST_F(Disks, ATransactionThatIsLeftOpenIsNoHungDisk) {
   begin();
   writer().stop();
