@@ -1,4 +1,4 @@
-// maximum_lag_on_failover: how far behind the last leader a node may be that takes over.
+// maximum_lag_on_failover and check_timeline: how far behind a node may be that takes over.
 #include <csignal>
 
 #include "fixture.h"
@@ -59,6 +59,34 @@ TEST_F(Lag, APositionThatNobodyHasReachedBlocksNobody) {
   replica_->start();
   EXPECT_FALSE(cluster().wait_primary(Millis(12000))) << "the other one may have it";
   old_->start();
+  EXPECT_TRUE(cluster().wait_healthy(kLong));
+  expect_no_split();
+}
+
+// check_timeline: who was away when the cluster went on to another timeline does not lead alone,
+// however little it lacks.
+TEST_F(Lag, WithCheckTimelineANodeOfAnOlderTimelineWaits) {
+  ClusterOptions options;
+  options.dcs.push_back("check_timeline: true");
+  run_cluster(options);
+  writer().stop();
+  Node& first = leader();
+  Node* away = cluster().a_replica();
+  ASSERT_TRUE(away);
+  away->kill_everything();
+  first.kill_everything();
+  Node* second = cluster().wait_primary(kLong, &first);
+  ASSERT_TRUE(second);
+  ASSERT_TRUE(
+      eventually(kLong, [&] { return etcd().get(cluster().key("history")).starts_with("[[1,"); }));
+  second->kill_everything();
+  away->start();
+  EXPECT_FALSE(cluster().wait_primary(Millis(12000))) << "it is on the timeline before";
+  EXPECT_NE(tail(away->log(), 200).find("my timeline 1 is behind the cluster's 2"),
+            std::string::npos);
+  second->start();
+  EXPECT_TRUE(cluster().wait_primary(kLong));
+  first.start();
   EXPECT_TRUE(cluster().wait_healthy(kLong));
   expect_no_split();
 }
