@@ -52,8 +52,9 @@ void Agent::poll(Duration every, std::function<bool()> step) {
 }
 
 bool Agent::reachable(Place other) const {
+  auto& host = host_.cluster().host(other);
   return host_.cluster().network.whole_both_ways(host_.place(), other) &&
-         host_.cluster().host(other).server().serves_replication();
+         host.server().serves_replication() && !host.disk().unlinked;
 }
 
 // The guardian runs it; `effect` happens when it has done its work, `ended` tells how it ended.
@@ -379,10 +380,13 @@ bool Agent::act(const core::Reconfigure& a) {
   bool running = seen_.server.state == ServerState::running;
   bool standby = running ? seen_.server.in_recovery : !seen_.guard.as_primary;
   bool changed = write_configuration(standby, a.upstream);
-  if (changed) {
+  auto wanted = a.upstream ? a.upstream->address.text() : "";
+  bool elsewhere = running && standby && seen_.server.upstream != wanted;
+  if (changed || elsewhere || !reloaded_) {
     auto signal = request(lease::Request::Kind::signal_server);
     signal.signal = SIGHUP;
     host_.ask_guardian(signal);
+    reloaded_ = true;
   }
   later(changed ? milliseconds(20) : milliseconds(1), [this] { end_job(true, "reloaded"); });
   return true;

@@ -120,12 +120,15 @@ void Agent::measured(lease::Instant began, bool alive) {
     LocalServer found;
     found.measured_at = began.time_since_epoch();
     // Files on a disk that hangs cannot be looked at.
-    found.data = !alive && disk.hangs > 0 ? DataDirectory::unknown : disk.data;
+    found.data = !alive && disk.hangs > 0 ? DataDirectory::unknown
+                 : disk.unlinked          ? DataDirectory::empty
+                                          : disk.data;
     found.standby_signal = disk.standby_signal;
     if (alive) {
       found.state = ServerState::starting;
       if (host_.server().postmaster_alive()) host_.server().measure(found);
-      if (found.state == ServerState::starting && disk.standby_signal) {
+      bool whole = disk.data == DataDirectory::valid && disk.wal.branch >= 0;
+      if (found.state == ServerState::starting && disk.standby_signal && whole) {
         found.control = disk.control;
         found.history = host_.cluster().tree.history(disk.wal.branch);
         found.recovering = std::to_string(disk.wal.end.value >> 24);

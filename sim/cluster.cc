@@ -82,11 +82,13 @@ bool Cluster::converged() {
   auto leader = primary();
   const auto* key = etcd.find("leader");
   if (leader < 0 || !key || key->value != host(leader).name()) return false;
+  if (host(leader).disk().unlinked) return false;
   const auto& wal = host(leader).disk().wal;
   for (auto& each : hosts_) {
     if (each->place() == leader || !each->belongs()) continue;
     auto& server = each->server();
     if (!server.running() || !server.in_recovery() || !server.streams()) return false;
+    if (each->disk().unlinked || !server.knows_its_upstream()) return false;
     bool behind = !tree.contains(wal, server.wal()) || wal.end - server.wal().end > 4096;
     if (behind || server.wal().branch != wal.branch) return false;
   }
@@ -113,9 +115,16 @@ bool Cluster::synchronous_again(const MemberName& leader) {
   return alone || !view->sync->standbys.empty();
 }
 
-// In a synchronous mode nobody but those whom the sync key names could go on.
+// In a synchronous mode nobody but those whom the sync key names could go on, and in failsafe mode
+// nobody but those whom the last leader could reach.
 bool Cluster::can_spare(Place place) {
   if (!has_copy_beside(place)) return false;
+  const auto& list = etcd.view()->failsafe;
+  bool listed = !list || std::any_of(list->begin(), list->end(), [&](const auto& entry) {
+    auto other = place_of(entry.first);
+    return other >= 0 && other != place && is_whole(other);
+  });
+  if (!listed) return false;
   // Only an operator knows that no server runs there any more.
   if (etcd.find("unfenced/" + host(place).name())) return false;
   auto view = etcd.view();
@@ -131,12 +140,15 @@ bool Cluster::can_spare(Place place) {
          });
 }
 
+bool Cluster::is_whole(Place place) {
+  auto& each = host(place);
+  return each.on() && each.server().running() && !each.disk().marker && !each.disk().unlinked;
+}
+
 bool Cluster::has_copy_beside(Place place) {
-  for (auto& each : hosts_) {
-    bool whole = each->on() && each->server().running() && !each->disk().marker;
-    if (each->place() != place && whole) return true;
-  }
-  return false;
+  return std::any_of(hosts_.begin(), hosts_.end(), [&](const auto& each) {
+    return each->place() != place && is_whole(each->place());
+  });
 }
 
 std::string Cluster::picture() {

@@ -64,6 +64,7 @@ class Cluster {
 
  private:
   void client_turn();
+  bool is_whole(Place place);         // it runs, on data that is there
   bool has_copy_beside(Place place);  // another node runs on whole data
   bool synchronous_again(const MemberName& leader);
 

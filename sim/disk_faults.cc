@@ -26,6 +26,7 @@ std::vector<Verb> verbs_of_disks() {
       {"fill_disk", Target::disk, 2, false, 1000, 40000},
       {"lose_disk", Target::disk, 1, false, 1000, 30000},
       {"lose_data", Target::disk, 1, false, 1000, 30000},
+      {"unlink_data", Target::disk, 1, false, 0, 0},
       {"tear_files", Target::disk, 2, false, 500, 20000},
       {"starve", Target::disk, 1, true, 0, 0},
       {"forget_epoch", Target::disk, 1, true, 0, 0},
@@ -63,6 +64,10 @@ Operator::Undo Operator::begin_on_disk(const Step& step, Host& host) {
   if (verb == "starve") {  // of a standby, as if its recovery had begun too early in the WAL
     host.disk().starved = spared && host.disk().standby_signal;
     if (host.disk().starved) host.server().kill_postmaster();
+    return nullptr;
+  }
+  if (verb == "unlink_data") {
+    if (spared && host.disk().data == DataDirectory::valid) host.server().unlink_directory();
     return nullptr;
   }
   host.power_off();

@@ -52,6 +52,7 @@ std::vector<Verb> verbs_of_faults() {
       {"slow_shutdown", Target::node_and_ms, 2, false, 1000, 60000},
       {"slow_reaping", Target::node_and_ms, 2, true, 1000, 60000},
       {"stall_promotion", Target::node_and_ms, 2, false, 1000, 60000},
+      {"hold_replay", Target::node, 2, true, 500, 30000},
       {"break_rewind", Target::node, 3, true, 1000, 90000},
       {"break_start", Target::node, 2, false, 1000, 30000},
       {"bulk_load", Target::node_and_number, 0, true, 0, 0},
@@ -293,8 +294,9 @@ Operator::Undo Operator::begin_trouble(const Step& step, Host& host) {
     troubles.*member = length;
     return [&troubles, member] { troubles.*member = Duration(0); };
   }
-  bool ServerTroubles::*broken =
-      step.verb == "break_rewind" ? &ServerTroubles::breaks_rewind : &ServerTroubles::breaks_start;
+  bool ServerTroubles::*broken = &ServerTroubles::breaks_start;
+  if (step.verb == "break_rewind") broken = &ServerTroubles::breaks_rewind;
+  if (step.verb == "hold_replay") broken = &ServerTroubles::holds_replay;
   troubles.*broken = true;
   return [&troubles, broken] { troubles.*broken = false; };
 }

@@ -51,6 +51,7 @@ Host::Host(Cluster& cluster, Place place)
                                 [&cluster](Place other) { return &cluster.host(other).server(); },
                                 [&cluster](Place other) { return cluster.host(other).name(); },
                                 [this] { server_exited(); },
+                                [this] { lose_data(); },
                                 [this] { cluster_.checker.writability_changed(place_); },
                                 [this](const WalPoint& commit, int waited_for) {
                                   cluster_.world.mix(commit.end.value);

@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::uint64_t kCheckpointRecord = 120;
 constexpr Duration kLookAgain = milliseconds(20);
-constexpr std::size_t kSessions = 8;  // that can wait for a standby at a time
+constexpr std::size_t kSessions = 8;  // that can wait at a time
 
 }  // namespace
 
@@ -39,6 +39,7 @@ void Postgres::start() {
   backends_ = promoting_ = consistent_ = was_running_ = false;
   receiver_ = {};
   senders_.clear();
+  forget_unwritten();
   ++starts_;
   reserved_ = 0;
   auto& disk = around_.disk;
@@ -68,6 +69,7 @@ void Postgres::started() {
   disk.control.state = recovery_ ? "in archive recovery" : "in production";
   if (!recovery_) disk.control.timeline = around_.tree.timeline(disk.wal.branch);
   begin_synchronous();
+  replay_all();
   if (recovery_) restore_from_archive();
   if (recovery_) receive_from(upstream_);
   if (!disk.inconsistent && !disk.starved) become_running();
@@ -81,6 +83,7 @@ void Postgres::become_running() {
     around_.world.violation(around_.name + " has pages of WAL that it has not replayed");
   }
   phase_ = Phase::running;
+  replay_all();
   consistent_ = was_running_ = true;
   backends_ = true;
   around_.disk.inconsistent = around_.disk.control.within_backup = false;
@@ -100,6 +103,7 @@ void Postgres::stop_fast() {
   phase_ = Phase::stopping;
   backends_ = false;
   waiting_.clear();  // their clients are cut off without an answer
+  unsafe_.clear();
   drop_receiver();
   around_.changed();
   auto takes = rng_.between(milliseconds(10), milliseconds(120)) + troubles_.shutdown;
@@ -112,6 +116,8 @@ void Postgres::shutdown_checkpoint() {
   if (disk.hangs > 0) {
     return around_.world.after(milliseconds(100), &actor_, [this] { shutdown_checkpoint(); });
   }
+  if (disk.unlinked) return panic();
+  keep_written();
   disk.control.timeline = around_.tree.timeline(disk.wal.branch);
   if (recovery_) {
     disk.control.state = "shut down in recovery";
@@ -141,12 +147,14 @@ void Postgres::stop_immediate() {
   phase_ = Phase::stopping;
   backends_ = false;
   waiting_.clear();
+  unsafe_.clear();
   around_.changed();
   around_.world.after(milliseconds(15), &actor_, [this] { ended(); });
 }
 
 // The postmaster has ended by itself, and all its children before it.
 void Postgres::ended() {
+  keep_written();
   drop_senders();
   drop_receiver();
   actor_.end();
@@ -155,6 +163,7 @@ void Postgres::ended() {
   gone_at_ = around_.world.now();
   around_.world.trace(around_.name, "PostgreSQL ended at {}: {}", around_.disk.wal.end.text(),
                       around_.disk.control.state);
+  let_go_of_files();
   around_.changed();
   around_.exited();
 }
@@ -178,14 +187,21 @@ std::size_t Postgres::kill() {
 }
 
 void Postgres::end_backends() {
+  keep_written();
   note_recovery();
-  drop_senders();
+  bool stuck = around_.disk.hangs > 0 && was_running_ && rng_.one_in(2);
+  if (stuck && !senders_.empty()) {
+    around_.world.reached("a walsender outlived its server on a disk that hung");
+  } else {
+    drop_senders();
+  }
   drop_receiver();  // the kernel closes its connections
   waiting_.clear();
   actor_.end();
   phase_ = Phase::none;
   postmaster_ = backends_ = false;
   receiver_ = {};
+  let_go_of_files();
   around_.changed();
 }
 
@@ -213,6 +229,7 @@ void Postgres::note_recovery() {
 }
 
 void Postgres::power_off() {
+  forget_unwritten();
   note_recovery();
   ++starts_;
   actor_.end();
@@ -222,15 +239,11 @@ void Postgres::power_off() {
   waiting_.clear();
   senders_.clear();  // nobody is told
   gone_at_ = around_.world.now();
+  let_go_of_files();
   around_.changed();
 }
 
 // --- working -----------------------------------------------------------------------------------
-
-void Postgres::append(std::uint64_t bytes) {
-  around_.disk.wal.end.value += bytes;
-  ship();
-}
 
 void Postgres::bulk_load(std::uint64_t bytes) {
   if (can_acknowledge()) append(bytes);
@@ -238,16 +251,18 @@ void Postgres::bulk_load(std::uint64_t bytes) {
 
 void Postgres::commit() {
   if (around_.disk.full > 0) return panic();
+  if (around_.disk.unlinked && sessions_fail_) return;
   bool waits = shared_rule_.defined();
-  if (waits && waiting_.size() >= kSessions) return;
-  append(static_cast<std::uint64_t>(rng_.between(60, 900)));
-  if (waits) return waiting_.push_back(around_.disk.wal);
-  around_.acknowledged(around_.disk.wal, 0);
+  if (waits && waiting_.size() + unsafe_.size() >= kSessions) return;
+  write(static_cast<std::uint64_t>(rng_.between(60, 900)));
+  unsafe_.push_back(written_);
+  flush_soon();
 }
 
 bool Postgres::checkpoint() {
   auto& disk = around_.disk;
   if (phase_ != Phase::running || recovery_ || disk.hangs > 0) return false;
+  if (disk.unlinked) return panic(), false;
   disk.control.timeline = around_.tree.timeline(disk.wal.branch);
   disk.control.checkpoint = disk.wal.end;
   disk.control.min_recovery = Lsn{};
@@ -274,14 +289,20 @@ void Postgres::begin_promotion() {
   around_.world.after(takes, &actor_, [this] { promoted(); });
 }
 
+// What was received is flushed and replayed before.
 void Postgres::promoted() {
   auto& disk = around_.disk;
-  if (disk.hangs > 0)
-    return around_.world.after(milliseconds(100), &actor_, [this] { promoted(); });
+  keep_written();
+  if (disk.hangs > 0 || replays_still()) {
+    if (replays_still()) around_.world.reached("a promotion waited for the replay");
+    return around_.world.after(milliseconds(20), &actor_, [this] { promoted(); });
+  }
+  if (disk.unlinked) return panic();
   auto newest = std::max(disk.newest_timeline, around_.tree.timeline(disk.wal.branch));
   if (reserved_ > newest) around_.world.reached("a timeline was passed over");
   auto timeline = std::max(newest, reserved_) + 1;
   disk.wal = around_.tree.fork(disk.wal, timeline);
+  forget_unwritten();
   disk.newest_timeline = timeline;
   disk.standby_signal = false;
   disk.upstream.reset();
@@ -313,10 +334,11 @@ void Postgres::measure(LocalServer& out) const {
   out.version = 150018;
   if (recovery_) {
     out.receive_lsn = receiver_.any ? disk.wal.end : Lsn{};
-    out.replay_lsn = disk.wal.end;
+    out.replay_lsn = replayed();
     out.receiver_state = receiver_.streaming ? "streaming" : "";
   } else {
-    out.write_lsn = out.insert_lsn = out.flush_lsn = disk.wal.end;
+    out.flush_lsn = disk.wal.end;
+    out.write_lsn = out.insert_lsn = written_.end;
     if (unflushed_ && disk.hangs > 0) out.insert_lsn.value += 100;
   }
   if (upstream_) out.upstream = "10.0.0." + std::to_string(*upstream_ + 1) + ":5432";

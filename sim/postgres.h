@@ -22,7 +22,7 @@ namespace pgsteady::sim {
 struct Disk {
   DataDirectory data = DataDirectory::empty;
   ControlFile control;
-  WalPoint wal;                  // everything up to here is flushed
+  WalPoint wal;                  // everything up to here is flushed; a running server may have more
   Timeline newest_timeline = 1;  // of the history files that lie there
   bool standby_signal = false;
   std::optional<Place> upstream;  // primary_conninfo
@@ -39,16 +39,18 @@ struct Disk {
   std::vector<WalPoint> kept;  // diverged WAL
   std::vector<WallTime> reclones;
 
-  int hangs = 0;  // faults under which every write waits for ever
-  int full = 0;   // faults under which every write fails
+  bool unlinked = false;  // the directory is removed; a server that runs has its files open
+  int hangs = 0;          // faults under which every write waits for ever
+  int full = 0;           // faults under which every write fails
 };
 
 // Figures that faults change.
 struct ServerTroubles {
-  Duration recovery{};   // added to a start
-  Duration shutdown{};   // added to a stop
-  Duration reaping{};    // how long what was killed takes to be gone
-  Duration promotion{};  // a stall
+  Duration recovery{};        // added to a start
+  Duration shutdown{};        // added to a stop
+  Duration reaping{};         // how long what was killed takes to be gone
+  Duration promotion{};       // a stall
+  bool holds_replay = false;  // as a query on a standby does that replay would pull the rug from
   bool breaks_rewind = false;
   bool breaks_start = false;
 };
@@ -78,8 +80,9 @@ class Postgres {
     // Another node's server; nullptr when there is none of that place.
     std::function<Postgres*(Place)> server;
     std::function<MemberName(Place)> name_of;
-    std::function<void()> exited;   // the postmaster has ended
-    std::function<void()> changed;  // can_acknowledge() may have changed
+    std::function<void()> exited;    // the postmaster has ended
+    std::function<void()> vanished;  // with the last process, what was unlinked is gone
+    std::function<void()> changed;   // can_acknowledge() may have changed
     // A client is told that its commit is safe; so many standbys were waited for.
     std::function<void(const WalPoint& commit, int waited_for)> acknowledged;
   };
@@ -98,8 +101,9 @@ class Postgres {
   void promote_signal();  // SIGUSR1 with the promote file in place
   // SIGKILL to all of it; gives how many processes are not reaped yet.
   std::size_t kill();
-  void kill_postmaster();  // alone: its backends go on until they notice
-  void power_off();        // all gone at once, no last words
+  void kill_postmaster();   // alone: its backends go on until they notice
+  void power_off();         // all gone at once, no last words
+  void unlink_directory();  // removed while it runs
   void left_to_init() { gone_at_ = around_.world.now(); }  // by a guardian that has exited
 
   // --- what it does ------------------------------------------------------------------------------
@@ -124,8 +128,10 @@ class Postgres {
     return phase_ == Phase::starting ? around_.world.now() - began_at_ : Duration(0);
   }
   bool streams() const { return receiver_.streaming; }
+  bool knows_its_upstream() const { return upstream_ == around_.disk.upstream; }
   WalPoint wal() const { return around_.disk.wal; }
-  bool checkpoint();  // false: it cannot be done now
+  Lsn replayed() const;  // of a standby
+  bool checkpoint();     // false: it cannot be done now
   void measure(LocalServer& out) const;
 
  private:
@@ -149,7 +155,19 @@ class Postgres {
   void ended();
   void note_recovery();
   void end_backends();
+
+  // flushing.cc
   void append(std::uint64_t bytes);
+  void write(std::uint64_t bytes);
+  void flush_soon();
+  void flush();
+  void flushed_commits();
+  void flushed_received();
+  void keep_written();
+  void forget_unwritten();
+  void advance_replay();
+  void replay_all();
+  bool replays_still() const { return replayed() < around_.disk.wal.end; }
 
   // replication.cc
   void receive_from(std::optional<Place> upstream);
@@ -169,6 +187,8 @@ class Postgres {
 
   // storage.cc
   void panic();
+  void look_at_lock_file();
+  void let_go_of_files();
   void restore_from_archive();
 
   // synchronous.cc
@@ -194,6 +214,12 @@ class Postgres {
   bool consistent_ = false;
   bool promoting_ = false;
   bool unflushed_ = false;
+  bool sessions_fail_ = false;      // they want to open a file that is unlinked
+  WalPoint written_;                // of the WAL, up to where it is in the kernel's hands
+  std::vector<WalPoint> unsafe_;    // commits that are written and not flushed
+  bool flushing_ = false;           // a flush is on its way
+  Lsn replayed_before_, replayed_;  // a standby's replay goes from the one to the other
+  Moment replayed_at_{};            // at this time
   Timeline reserved_ = 0;
   std::uint64_t starts_ = 0;  // so that a late report of an end is not taken for the next one's
   Moment began_at_{};

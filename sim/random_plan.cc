@@ -211,7 +211,7 @@ Plan random_plan(std::uint64_t seed) {
   Rng varied(seed ^ 0xd1b54a32d192ed03ULL);
   vary(varied, plan);
   if (disks_are_precious(plan.settings)) {
-    leave_out(plan, {"lose_disk", "lose_data", "remove_node"});
+    leave_out(plan, {"lose_disk", "lose_data", "unlink_data", "remove_node"});
   }
   std::stable_sort(plan.steps.begin(), plan.steps.end(),
                    [](const Step& a, const Step& b) { return a.at < b.at; });

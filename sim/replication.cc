@@ -33,7 +33,9 @@ void Postgres::retry_receiving(Duration delay) {
   });
 }
 
+// What was received is flushed before the receiver ends.
 void Postgres::drop_receiver() {
+  if (recovery_) keep_written();
   if (receiver_.streaming && upstream_) {
     auto* from = around_.server(*upstream_);
     auto number = receiver_.number;
@@ -87,7 +89,7 @@ void Postgres::try_to_receive() {
   retry_receiving(kRetry);
   restore_from_archive();
   auto* from = around_.server(*upstream_);
-  bool there = from && from != this && from->serves_replication() &&
+  bool there = from && from != this && from->serves_replication() && !from->around_.disk.unlinked &&
                around_.network.whole_both_ways(around_.place, *upstream_);
   if (!there || !accepts(around_.disk, from->wal())) return;
   auto number = from->next_connection_++;
@@ -121,8 +123,9 @@ void Postgres::watch_sender(std::uint64_t number, bool missed) {
 void Postgres::watch_connection(std::uint64_t number) {
   if (!receiver_.streaming || receiver_.number != number || !upstream_) return;
   auto* from = around_.server(*upstream_);
-  bool stands = from && std::any_of(from->senders_.begin(), from->senders_.end(),
-                                    [&](const Sender& s) { return s.number == number; });
+  bool there = from && (from->actor_.alive() || from->around_.disk.hangs > 0);
+  bool stands = there && std::any_of(from->senders_.begin(), from->senders_.end(),
+                                     [&](const Sender& s) { return s.number == number; });
   if (stands) {
     around_.world.after(kReceiverTimeout, &actor_, [this, number] { watch_connection(number); });
     return;
@@ -136,6 +139,7 @@ void Postgres::ship() {
 }
 
 void Postgres::ship_to(Sender& sender) {
+  if (around_.disk.unlinked) around_.world.reached("a walsender outlived its data directory");
   auto* standby = around_.server(sender.to);
   sender.sent = around_.disk.wal.end;
   around_.network.send(around_.place, sender.to, &standby->actor_, true,
@@ -152,19 +156,24 @@ void Postgres::received(std::uint64_t number, WalPoint upto) {
     return;
   }
   if (disk.full > 0) return panic();
-  if (!around_.tree.contains(upto, disk.wal)) {
-    if (around_.tree.contains(disk.wal, upto)) return;  // an older message
+  if (!around_.tree.contains(upto, written_)) {
+    if (around_.tree.contains(written_, upto)) return;  // an older message
     around_.world.violation(around_.name + " streams WAL that does not continue its own");
     return;
   }
-  disk.wal = upto;
+  written_ = upto;
+  flush_soon();
+}
+
+// Its upstream hears of what is safe, and so does who streams from here.
+void Postgres::flushed_received() {
   receiver_.any = true;
-  disk.newest_timeline = std::max(disk.newest_timeline, around_.tree.timeline(upto.branch));
-  if (phase_ == Phase::starting && disk.control.min_recovery <= upto.end) become_running();
-  if (upstream_) {
+  if (upstream_ && receiver_.streaming) {
     auto* from = around_.server(*upstream_);
     around_.network.send(around_.place, *upstream_, &from->actor_, true,
-                         [from, number, flushed = upto.end] { from->confirmed(number, flushed); });
+                         [from, number = receiver_.number, flushed = around_.disk.wal.end] {
+                           from->confirmed(number, flushed);
+                         });
   }
   ship();
 }

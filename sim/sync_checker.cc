@@ -1,5 +1,7 @@
 #include "sim/sync_checker.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "sim/agent.h"
@@ -42,10 +44,10 @@ void SyncChecker::acknowledged(Place place, const WalPoint& commit, int waited_f
   const auto& name = cluster_.host(place).name();
   if (!key || key->leader != name || key->standbys.empty()) return;
   if (auto missing = lacking(*key, commit); missing > key->quorum) {
-    cluster_.world.violation(
-        fmt::format("{} acknowledged a commit that {} of {} synchronous standbys lack, with a "
-                    "quorum of {}",
-                    name, missing, key->standbys.size(), key->quorum));
+    cluster_.world.violation(fmt::format(
+        "{} acknowledged a commit that {} of {} synchronous standbys ({}) lack, with a "
+        "quorum of {}",
+        name, missing, key->standbys.size(), fmt::join(key->standbys, ", "), key->quorum));
   }
 }
 

@@ -103,6 +103,8 @@ std::vector<Mutant> core_mutants() {
       {"foreign_system_accepted", "another cluster's data is let in", "foreign_disk 1",
        seeing(foreign_system_accepted)},
       {"hung_server_leads_on", "a primary that does not answer keeps the lock", "hung_server 1"},
+      {"leads_without_files", "a primary whose data directory is gone keeps the lock",
+       "unlinked_data 1"},
       {"hung_commits_lead_on", "a primary whose commits hang keeps the lock", "hung_disk 1"},
       {"slow_start_leads_on", "a primary that does not come up keeps the lock", "slow_recovery 1"},
       {"diverged_wal_followed", "WAL outside the leader's history is not noticed", "diverged 1"},
