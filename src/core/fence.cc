@@ -6,8 +6,6 @@ namespace {
 
 constexpr auto kAfterFailure = seconds(1);
 constexpr auto kAfterRefusal = milliseconds(20);
-// etcd carries out a request within 7 s (5 s and two elections) or not at all.
-constexpr auto kLateTransaction = seconds(10);
 
 bool is_loss(lease::Renewal::State state) {
   return state == lease::Renewal::State::key_lost || state == lease::Renewal::State::lease_lost;
@@ -111,6 +109,9 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
       break;
     case TxnKind::unfenced:
       state.unfenced_unsure = !end.answered;
+      break;
+    case TxnKind::sync:
+      state.sync_key_unsure = state.sync_key_unsure && !end.succeeded;
       break;
     case TxnKind::config:
       absorb_config(turn, end);

@@ -42,7 +42,7 @@ void start_with_lock(Turn& turn) {
   bool as_primary = starts_as_primary(turn);
   turn.say(as_primary ? "starting as the primary because I have the session lock"
                       : "starting in recovery because I have the session lock");
-  if (as_primary) recall_sync(turn);
+  if (as_primary && !recall_sync(turn)) return;
   state.starting_since = turn.now.boot;
   state.starting = true;
   state.upstream.reset();

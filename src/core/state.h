@@ -165,9 +165,12 @@ struct State {
   Failsafe failsafe;
   Sync sync;
   bool twin_asked = false, name_is_ours = false;
-  bool registered = false;       // a member key was written in this agent's life
-  lease::Instant began_at;       // the first decision
-  lease::Instant unsure_until;   // a transaction without an answer may still take the lock
+  bool registered = false;      // a member key was written in this agent's life
+  lease::Instant began_at;      // the first decision
+  lease::Instant unsure_until;  // a transaction without an answer may still take the lock
+  // A change of the sync key that was not answered may still happen, of an agent before this one
+  // too.
+  bool sync_key_unsure = true;
   bool unfenced_unsure = false;  // one may still take the announcement of a fence back
 };
 

@@ -36,13 +36,27 @@ SyncVoters voters_of_key(const Turn& turn) {
   return key ? SyncVoters{key->standbys, key->quorum} : SyncVoters{};
 }
 
-void write_key(Turn& turn, const SyncVoters& voters) {
-  SyncState sync{turn.self.name, voters.names, voters.quorum};
+void change_key(Turn& turn, Operation operation) {
+  if (!turn.may_transact(TxnKind::sync)) return;
+  turn.state.sync_key_unsure = true;
   Txn txn;
   txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision),
                   Compare::unchanged("sync", turn.cluster().sync_revision)};
-  txn.operations = {Operation::put("sync", sync_to_json(sync))};
+  txn.operations = {std::move(operation)};
   turn.transact(TxnKind::sync, std::move(txn));
+}
+
+void write_key(Turn& turn, const SyncVoters& voters) {
+  SyncState sync{turn.self.name, voters.names, voters.quorum};
+  change_key(turn, Operation::put("sync", sync_to_json(sync)));
+}
+
+// A change of the key that is under way, or was never answered, goes by what the server waits for
+// now. Before that changes, another change of the key makes it fail.
+bool key_is_sure(Turn& turn) {
+  if (!turn.state.sync_key_unsure || MUTANT(late_key_forgotten)) return true;
+  write_key(turn, voters_of_key(turn));
+  return false;
 }
 
 void write_config(Turn& turn, std::optional<SyncConfig> config) {
@@ -55,14 +69,8 @@ void write_config(Turn& turn, std::optional<SyncConfig> config) {
 
 // Switched off: the key goes first.
 void leave(Turn& turn) {
-  if (turn.cluster().sync_revision != 0) {
-    Txn txn;
-    txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision),
-                    Compare::unchanged("sync", turn.cluster().sync_revision)};
-    txn.operations = {Operation::remove("sync")};
-    return turn.transact(TxnKind::sync, std::move(txn));
-  }
-  if (turn.state.sync.config) write_config(turn, std::nullopt);
+  if (turn.cluster().sync_revision != 0) return change_key(turn, Operation::remove("sync"));
+  if (turn.state.sync.config && key_is_sure(turn)) write_config(turn, std::nullopt);
 }
 
 struct Chosen {
@@ -216,7 +224,10 @@ void duty_sync(Turn& turn) {
   if (!key || key->leader != turn.self.name) return write_key(turn, {});
   auto& sync = turn.state.sync;
   if (!know_sync(turn)) return write_key(turn, {});
-  if (!sync.config) return write_config(turn, SyncConfig{});
+  if (!sync.config) {
+    if (key_is_sure(turn)) write_config(turn, SyncConfig{});
+    return;
+  }
   auto voters = voters_of_key(turn);
   bool settled = settles(turn);
   if (!settled && voters.names.empty()) look_again_soon(turn);
@@ -229,7 +240,10 @@ void duty_sync(Turn& turn) {
     return;
   }
   const auto& now = MUTANT(lists_read_at_once) ? next : *sync.config;
-  if (keeps(now, next, voters) || MUTANT(sync_names_before_key)) return write_config(turn, next);
+  if (keeps(now, next, voters) || MUTANT(sync_names_before_key)) {
+    if (key_is_sure(turn)) write_config(turn, next);
+    return;
+  }
   std::set<MemberName> both;
   for (const auto& name : voters.names) {
     if (next.names.count(name)) both.insert(name);
@@ -246,13 +260,20 @@ bool rule_sync_key_first(Turn& turn) {
   return true;
 }
 
-// A primary started in place goes on waiting for those whom the key names.
-void recall_sync(Turn& turn) {
+// A primary started in place goes on waiting for those whom the key names. False: who that is, is
+// not sure yet.
+bool recall_sync(Turn& turn) {
   auto& sync = turn.state.sync;
   const auto& key = turn.cluster().sync;
-  if (!is_on(turn) || sync.config || !key || key->leader != turn.self.name) return;
-  if (MUTANT(restart_forgets_sync)) return;
+  if (!is_on(turn) || sync.config || !key || key->leader != turn.self.name) return true;
+  if (MUTANT(restart_forgets_sync)) return true;
+  auto late = turn.state.began_at + kLateTransaction;
+  if (turn.now.boot < late && !key_is_sure(turn)) {
+    turn.wake_at(late);
+    return false;
+  }
   sync.config = SyncConfig{key->standbys, static_cast<int>(key->standbys.size()) - key->quorum};
+  return true;
 }
 
 void forget_sync(Turn& turn) {

@@ -99,6 +99,7 @@ struct SyncCase : Case {
       row.flush_lsn = Lsn{1000};
       seen.server.replication.push_back(row);
     }
+    state.sync_key_unsure = false;
     state.sync.config = SyncConfig{};
     state.sync.in_force_since = at(90s);
     state.sync.settled = Lsn{500};
@@ -186,6 +187,53 @@ TEST(Sync, AStandbyThatIsLostLeavesTheKeyBeforeItIsNotWaitedFor) {
   auto decision = c.decide();
   EXPECT_TRUE(find<Reconfigure>(decision));
   EXPECT_EQ(decision.state.sync.config, all_of({"pg3"}));
+}
+
+// What was asked for goes by what the server waited for then.
+TEST(Sync, AChangeOfTheKeyThatMayStillHappenComesBeforeTheConfiguration) {
+  SyncCase c;
+  c.waits_for(all_of({"pg3"}));
+  c.key({});
+  c.seen.server.replication.pop_back();  // pg3 is lost, and pg2 is there
+  c.state.sync_key_unsure = true;
+  c.seen.transactions = {TxnKind::sync};
+  auto decision = c.decide();
+  EXPECT_FALSE(find<Reconfigure>(decision));
+  EXPECT_FALSE(find_txn(decision, TxnKind::sync)) << "it is under way";
+  c.seen.transactions.clear();
+  c.seen.txn_ends = {{TxnKind::sync, false, false, false, 0, 0}};
+  decision = c.decide();
+  c.state = decision.state;
+  c.seen.txn_ends.clear();
+  c.later(2s);
+  decision = c.decide();
+  EXPECT_FALSE(find<Reconfigure>(decision));
+  ASSERT_TRUE(find_txn(decision, TxnKind::sync)) << "which the other one fails by";
+  EXPECT_EQ(c.written(), Names{});
+  c.seen.txn_ends = {{TxnKind::sync, true, false, true, 8, 0}};
+  c.seen.dcs.cluster.revision = 1000;
+  decision = c.decide();
+  EXPECT_FALSE(decision.state.sync_key_unsure);
+  EXPECT_TRUE(find<Reconfigure>(decision));
+}
+
+TEST(Sync, APrimaryIsStartedWhenItIsSureWhomItWaitedFor) {
+  SyncCase c;
+  c.key({"pg2"});
+  c.state.sync = {};
+  c.state.sync_key_unsure = true;
+  c.state.began_at = c.now.boot - 1s;
+  c.stopped("in production");
+  auto decision = c.decide();
+  EXPECT_FALSE(find<StartServer>(decision));
+  EXPECT_TRUE(find_txn(decision, TxnKind::sync));
+  c.state.sync_key_unsure = false;
+  decision = c.decide();
+  EXPECT_TRUE(find<StartServer>(decision));
+  EXPECT_EQ(decision.state.sync.config, all_of({"pg2"}));
+  c.state.sync_key_unsure = true;
+  c.state.began_at = c.now.boot - 11s;
+  EXPECT_TRUE(find<StartServer>(c.decide())) << "by now it has happened, or never will";
 }
 
 TEST(Sync, TagsAndLagKeepAStandbyOut) {

@@ -14,6 +14,8 @@ namespace pgsteady::core {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+// etcd carries out a request within 7 s (5 s and two elections) or not at all.
+constexpr auto kLateTransaction = seconds(10);
 constexpr auto kOldRead = seconds(5);  // beyond loop_wait; reads are made more often than that
 constexpr auto kMeasureSlack = milliseconds(500);  // beyond loop_wait too, for a measurement
 constexpr int kStartAttempts = 3;                  // in vain: this server does not start
@@ -203,7 +205,7 @@ bool rule_blind_leader(Turn& turn);
 bool know_sync(Turn& turn);
 void duty_sync(Turn& turn);
 bool rule_sync_key_first(Turn& turn);
-void recall_sync(Turn& turn);
+bool recall_sync(Turn& turn);
 void forget_sync(Turn& turn);
 bool is_not_in_sync(const Turn& turn, const MemberName& name);  // so it may not take over
 bool is_in_sync(const Turn& turn);  // commits may rest on this standby's copy
