@@ -118,13 +118,7 @@ bool Cluster::synchronous_again(const MemberName& leader) {
 // In a synchronous mode nobody but those whom the sync key names could go on, and in failsafe mode
 // nobody but those whom the last leader could reach.
 bool Cluster::can_spare(Place place) {
-  if (!has_copy_beside(place)) return false;
-  const auto& list = etcd.view()->failsafe;
-  bool listed = !list || std::any_of(list->begin(), list->end(), [&](const auto& entry) {
-    auto other = place_of(entry.first);
-    return other >= 0 && other != place && is_whole(other);
-  });
-  if (!listed) return false;
+  if (!has_copy_beside(place) || !lists_another(place)) return false;
   // Only an operator knows that no server runs there any more.
   if (etcd.find("unfenced/" + host(place).name())) return false;
   auto view = etcd.view();
@@ -138,6 +132,14 @@ bool Cluster::can_spare(Place place) {
            auto found = place_of(name);
            return found >= 0 && host(found).on() && host(found).server().running();
          });
+}
+
+bool Cluster::lists_another(Place place) {
+  const auto& list = etcd.view()->failsafe;
+  return !list || std::any_of(list->begin(), list->end(), [&](const auto& entry) {
+    auto other = place_of(entry.first);
+    return other >= 0 && other != place && is_whole(other);
+  });
 }
 
 bool Cluster::is_whole(Place place) {

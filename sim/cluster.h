@@ -57,10 +57,11 @@ class Cluster {
 
   // One primary that holds the key, and every node that is on streams from it, up to its end.
   bool converged();
-  bool lists_everybody();       // the failsafe key does, and nobody else
-  bool can_spare(Place place);  // what it has is not needed to go on without an operator
-  std::string picture();        // who is what, for a failure's report
-  Place primary();              // the only node that acknowledges; -1: none
+  bool lists_everybody();           // the failsafe key does, and nobody else
+  bool lists_another(Place place);  // the failsafe key does, which is whole
+  bool can_spare(Place place);      // what it has is not needed to go on without an operator
+  std::string picture();            // who is what, for a failure's report
+  Place primary();                  // the only node that acknowledges; -1: none
 
  private:
   void client_turn();

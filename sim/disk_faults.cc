@@ -61,6 +61,7 @@ Operator::Undo Operator::begin_on_disk(const Step& step, Host& host) {
   }
   // The last copy is not taken: nobody could bring it back.
   bool spared = cluster_.can_spare(host.place());
+  bool listed = cluster_.lists_another(host.place());
   if (verb == "starve") {  // of a standby, as if its recovery had begun too early in the WAL
     host.disk().starved = spared && host.disk().standby_signal;
     if (host.disk().starved) host.server().kill_postmaster();
@@ -74,7 +75,7 @@ Operator::Undo Operator::begin_on_disk(const Step& step, Host& host) {
   if (verb == "lose_disk" && spared) host.wipe();
   if (verb == "lose_data" && spared) host.lose_data();
   if (verb == "tear_files") tear_files(host.disk(), cluster_.world.rng());
-  if (verb == "restore") {
+  if (verb == "restore" && listed) {
     for (const auto& snapshot : snapshots_) {
       if (snapshot.place != host.place()) continue;
       cluster_.checker.wiped(host.place());

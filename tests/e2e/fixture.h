@@ -41,7 +41,7 @@ class E2e : public ::testing::Test {
   void expect_nothing_lost();  // ends the writer
   void expect_no_split();      // ends the watcher
 
-  TempDir dir_;
+  TempDir dir_{TempDir::Where::memory};
   std::unique_ptr<Network> network_;
   std::unique_ptr<Etcd> etcd_;
   std::unique_ptr<Cluster> cluster_;

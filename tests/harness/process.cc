@@ -26,6 +26,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr std::uintmax_t kPlenty = std::uintmax_t{6} << 30;
+
 std::set<pid_t>& own_children() {  // those that a Process object waits for
   static std::set<pid_t> pids;
   return pids;
@@ -66,9 +68,12 @@ static void hand_over(const fs::path& path) {
   }
 }
 
-TempDir::TempDir() {
-  std::string name = "/tmp/pgsteady-test-XXXXXX";
-  if (!mkdtemp(name.data())) throw std::runtime_error("cannot make a directory in /tmp");
+TempDir::TempDir(Where where) {
+  std::error_code none;
+  const auto memory = fs::space("/dev/shm", none);
+  const bool fits = where == Where::memory && !none && memory.available >= kPlenty;
+  std::string name = std::string(fits ? "/dev/shm" : "/tmp") + "/pgsteady-test-XXXXXX";
+  if (!mkdtemp(name.data())) throw std::runtime_error("cannot make " + name);
   path_ = name;
   hand_over(path_);
 }

@@ -30,10 +30,13 @@ struct ServerUser {
 };
 const ServerUser& server_user();
 
-// A directory under /tmp with a random name that the server user owns; removed with the object.
+// A directory with a random name that the server user owns; removed with the object. `memory`:
+// where the machine has plenty of it, as most of what servers that come and go wait for is the
+// disk.
 class TempDir {
  public:
-  TempDir();
+  enum class Where { disk, memory };
+  explicit TempDir(Where where = Where::disk);
   ~TempDir();
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
