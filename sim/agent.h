@@ -171,6 +171,7 @@ class Agent {
   bool cancelled_ = false;
   bool reload_due_ = false;
   bool reloaded_ = false;
+  lease::Instant reloaded_at_;
   std::uint64_t job_ = 0;
   std::int64_t next_program_ = 1;
   std::int64_t program_ = 0;  // that the present job waits for

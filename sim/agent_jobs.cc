@@ -9,6 +9,7 @@ namespace {
 
 constexpr Duration kLookAgain = milliseconds(10);
 constexpr Duration kPromoteAgain = milliseconds(100);
+constexpr Duration kReloadAgain = milliseconds(2000);
 constexpr Duration kCheckpointOfLeader = seconds(30);
 
 }  // namespace
@@ -258,6 +259,7 @@ void Agent::run_rewind(const core::UpstreamMember& from) {
     const auto& tree = host_.cluster().tree;
     const auto& theirs = host_.cluster().host(place).disk().wal;
     if (program != program_ || !program_ended_ || !reachable(place)) return;
+    if (disk.data != DataDirectory::valid) return;
     if (tree.timeline(disk.wal.branch) == tree.timeline(theirs.branch)) return;
     disk.torn = true;
   });
@@ -276,6 +278,7 @@ void Agent::end_rewind(Place from, std::uint64_t life) {
   auto& source = host_.cluster().host(from);
   const auto& tree = host_.cluster().tree;
   rewound_ = false;
+  if (disk.data != DataDirectory::valid) return;  // it is not there any more
   if (!reachable(from) || source.server().actor().life() != life || disk.hangs > 0) return;
   if (host_.server().troubles().breaks_rewind) {
     world_.reached("a rewind broke in the middle");
@@ -382,11 +385,13 @@ bool Agent::act(const core::Reconfigure& a) {
   bool changed = write_configuration(standby, a.upstream);
   auto wanted = a.upstream ? a.upstream->address.text() : "";
   bool elsewhere = running && standby && seen_.server.upstream != wanted;
-  if (changed || elsewhere || !reloaded_) {
+  bool again = elsewhere && host_.now() >= reloaded_at_ + kReloadAgain;
+  if (changed || again || !reloaded_) {
     auto signal = request(lease::Request::Kind::signal_server);
     signal.signal = SIGHUP;
     host_.ask_guardian(signal);
     reloaded_ = true;
+    reloaded_at_ = host_.now();
   }
   later(changed ? milliseconds(20) : milliseconds(1), [this] { end_job(true, "reloaded"); });
   return true;

@@ -294,9 +294,12 @@ Operator::Undo Operator::begin_trouble(const Step& step, Host& host) {
     troubles.*member = length;
     return [&troubles, member] { troubles.*member = Duration(0); };
   }
-  bool ServerTroubles::*broken = &ServerTroubles::breaks_start;
-  if (step.verb == "break_rewind") broken = &ServerTroubles::breaks_rewind;
-  if (step.verb == "hold_replay") broken = &ServerTroubles::holds_replay;
+  if (step.verb == "hold_replay") {
+    host.server().hold_replay(true);
+    return [&host] { host.server().hold_replay(false); };
+  }
+  bool ServerTroubles::*broken =
+      step.verb == "break_rewind" ? &ServerTroubles::breaks_rewind : &ServerTroubles::breaks_start;
   troubles.*broken = true;
   return [&troubles, broken] { troubles.*broken = false; };
 }

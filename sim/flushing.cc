@@ -77,6 +77,15 @@ void Postgres::keep_written() {
   advance_replay();
 }
 
+// The kernel still writes what a server handed over that was killed meanwhile.
+void Postgres::disk_answers() {
+  auto& disk = around_.disk;
+  auto written = std::exchange(disk.written, {});
+  bool more = written.branch >= 0 && disk.wal.branch >= 0 && !actor_.alive() &&
+              around_.tree.contains(written, disk.wal);
+  if (more) disk.wal = written;
+}
+
 // What was not flushed is lost: of a machine that lost its power, or of another directory.
 void Postgres::forget_unwritten() {
   written_ = around_.disk.wal;
@@ -99,8 +108,13 @@ void Postgres::replay_all() {
 }
 
 Lsn Postgres::replayed() const {
-  bool done = around_.world.now() >= replayed_at_ && !troubles_.holds_replay;
+  bool done = around_.world.now() >= replayed_at_ && replay_holds_ == 0;
   return done ? replayed_ : replayed_before_;
+}
+
+void Postgres::hold_replay(bool hold) {
+  if (hold) replayed_before_ = replayed();
+  replay_holds_ += hold ? 1 : -1;
 }
 
 }  // namespace pgsteady::sim

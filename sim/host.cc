@@ -418,6 +418,7 @@ void Host::set_drift(int ppm) {
 
 void Host::hang_disk(bool hangs) {
   disk_.hangs += hangs ? 1 : -1;
+  if (disk_.hangs == 0) server_->disk_answers();
   cluster_.checker.writability_changed(place_);
 }
 

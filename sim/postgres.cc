@@ -188,6 +188,7 @@ std::size_t Postgres::kill() {
 
 void Postgres::end_backends() {
   keep_written();
+  if (around_.disk.hangs > 0) around_.disk.written = written_;
   note_recovery();
   bool stuck = around_.disk.hangs > 0 && was_running_ && rng_.one_in(2);
   if (stuck && !senders_.empty()) {
@@ -230,6 +231,7 @@ void Postgres::note_recovery() {
 
 void Postgres::power_off() {
   forget_unwritten();
+  around_.disk.written = {};
   note_recovery();
   ++starts_;
   actor_.end();
@@ -336,6 +338,7 @@ void Postgres::measure(LocalServer& out) const {
     out.receive_lsn = receiver_.any ? disk.wal.end : Lsn{};
     out.replay_lsn = replayed();
     out.receiver_state = receiver_.streaming ? "streaming" : "";
+    out.replaying = !receiver_.streaming && replays_still();
   } else {
     out.flush_lsn = disk.wal.end;
     out.write_lsn = out.insert_lsn = written_.end;

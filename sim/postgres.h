@@ -24,6 +24,7 @@ struct Disk {
   ControlFile control;
   WalPoint wal;                  // everything up to here is flushed; a running server may have more
   Timeline newest_timeline = 1;  // of the history files that lie there
+  WalPoint written;              // by a server that was killed while the disk hung; or no branch
   bool standby_signal = false;
   std::optional<Place> upstream;  // primary_conninfo
   std::string sync_names;         // synchronous_standby_names in postgresql.conf
@@ -46,11 +47,10 @@ struct Disk {
 
 // Figures that faults change.
 struct ServerTroubles {
-  Duration recovery{};        // added to a start
-  Duration shutdown{};        // added to a stop
-  Duration reaping{};         // how long what was killed takes to be gone
-  Duration promotion{};       // a stall
-  bool holds_replay = false;  // as a query on a standby does that replay would pull the rug from
+  Duration recovery{};   // added to a start
+  Duration shutdown{};   // added to a stop
+  Duration reaping{};    // how long what was killed takes to be gone
+  Duration promotion{};  // a stall
   bool breaks_rewind = false;
   bool breaks_start = false;
 };
@@ -105,6 +105,9 @@ class Postgres {
   void power_off();         // all gone at once, no last words
   void unlink_directory();  // removed while it runs
   void left_to_init() { gone_at_ = around_.world.now(); }  // by a guardian that has exited
+
+  void hold_replay(bool hold);
+  void disk_answers();  // that hung
 
   // --- what it does ------------------------------------------------------------------------------
   bool postmaster_alive() const { return phase_ != Phase::none && postmaster_; }
@@ -214,6 +217,7 @@ class Postgres {
   bool consistent_ = false;
   bool promoting_ = false;
   bool unflushed_ = false;
+  int replay_holds_ = 0;            // as queries do that replay would pull the rug from under
   bool sessions_fail_ = false;      // they want to open a file that is unlinked
   WalPoint written_;                // of the WAL, up to where it is in the kernel's hands
   std::vector<WalPoint> unsafe_;    // commits that are written and not flushed

@@ -87,6 +87,8 @@ bool Postgres::accepts(const Disk& standby, const WalPoint& theirs) const {
 void Postgres::try_to_receive() {
   if (!upstream_ || !recovery_ || promoting_ || receiver_.streaming) return;
   retry_receiving(kRetry);
+  if (around_.disk.hangs > 0) return;  // the receiver before it still waits to flush
+  keep_written();
   restore_from_archive();
   auto* from = around_.server(*upstream_);
   bool there = from && from != this && from->serves_replication() && !from->around_.disk.unlinked &&
@@ -123,9 +125,9 @@ void Postgres::watch_sender(std::uint64_t number, bool missed) {
 void Postgres::watch_connection(std::uint64_t number) {
   if (!receiver_.streaming || receiver_.number != number || !upstream_) return;
   auto* from = around_.server(*upstream_);
-  bool there = from && (from->actor_.alive() || from->around_.disk.hangs > 0);
-  bool stands = there && std::any_of(from->senders_.begin(), from->senders_.end(),
-                                     [&](const Sender& s) { return s.number == number; });
+  bool stands = from && from->actor_.alive() &&
+                std::any_of(from->senders_.begin(), from->senders_.end(),
+                            [&](const Sender& s) { return s.number == number; });
   if (stands) {
     around_.world.after(kReceiverTimeout, &actor_, [this, number] { watch_connection(number); });
     return;

@@ -106,6 +106,8 @@ std::vector<Mutant> core_mutants() {
       {"late_key_forgotten",
        "who is waited for changes while a change of the sync key may still happen",
        "sync_late_key 2"},
+      {"names_dropped_before_key",
+       "a mode that is switched off ends the waiting before the key is gone", "sync_off_and_on 1"},
       {"leads_without_files", "a primary whose data directory is gone keeps the lock",
        "unlinked_data 1"},
       {"hung_commits_lead_on", "a primary whose commits hang keeps the lock", "hung_disk 1"},

@@ -18,7 +18,7 @@ std::vector<Mutant> people_mutants() {
       {"votes_not_counted", "a quorum is taken for granted", "sync_quorum_alone 1"},
       {"lists_read_at_once",
        "all processes of a server are taken to read a new list of standbys at once",
-       "sync_grows 8"},
+       "sync_grows 4"},
       {"quorum_lowered_at_once", "a quorum sinks before all who are left have what is acknowledged",
        "sync_fewer_votes 1"},
       {"new_agent_forgets_sync", "a new agent configures a primary that nobody is waited for",

@@ -19,6 +19,7 @@ using std::chrono::seconds;
 
 constexpr auto kLookAgain = milliseconds(10);
 constexpr auto kPromoteAgain = milliseconds(100);
+constexpr auto kReloadAgain = milliseconds(2000);
 
 tl::unexpected<Error> failed(std::string message) {
   return fail(ErrorKind::retry, std::move(message));
@@ -154,20 +155,24 @@ awaitable<Result<std::string>> Loop::reconfigure(std::optional<core::UpstreamMem
   // What a server that still starts up will be, its start says.
   bool running = seen_.server.state == ServerState::running;
   bool standby = running ? seen_.server.in_recovery : !seen_.guard.as_primary;
-  auto changed = server_.write_configuration(cluster_parameters(), standby, from);
-  if (!changed) co_return tl::unexpected(changed.error());
   // An agent before this one may have been killed between its writing and its signal, and a
   // guardian does nothing more for one that it replaces.
+  const bool told = std::exchange(reloaded_, false);
+  auto changed = server_.write_configuration(cluster_parameters(), standby, from);
+  if (!changed) co_return tl::unexpected(changed.error());
+  // One that refuses the file keeps its upstream, and is not to be asked at every turn.
   auto wanted = from ? from->address.text() : "";
   bool elsewhere = running && standby && seen_.server.upstream != wanted;
-  if (*changed || elsewhere || !reloaded_) {
+  bool again = elsewhere && boottime_now() >= reloaded_at_ + kReloadAgain;
+  if (*changed || again || !told) {
     // A postmaster that is only milliseconds old would die of the signal.
     if (!running) co_await sleep(milliseconds(500));
     auto sent = guard_->signal_server(SIGHUP);
     if (!sent) co_return tl::unexpected(sent.error());
-    reloaded_ = true;
+    reloaded_at_ = boottime_now();
     co_await sleep(milliseconds(20));
   }
+  reloaded_ = true;
   co_return "reloaded";
 }
 

@@ -174,7 +174,8 @@ class Loop {
   bool job_harmless_ = false;  // the present job has changed nothing yet
   bool program_refused_ = false;
   bool reload_due_ = false;
-  bool reloaded_ = false;  // the server was told of its files by this agent
+  bool reloaded_ = false;  // the server was told of its files as they are, by this agent
+  std::chrono::nanoseconds reloaded_at_{};
   std::int64_t next_program_ = 1;
   std::int64_t program_ = 0;        // that is waited for
   std::optional<int> program_end_;  // its status

@@ -111,7 +111,7 @@ void absorb_txn(Turn& turn, const TxnEnd& end) {
       state.unfenced_unsure = !end.answered;
       break;
     case TxnKind::sync:
-      state.sync_key_unsure = state.sync_key_unsure && !end.succeeded;
+      if (end.succeeded) state.late_sync_change.replaces = 0;
       break;
     case TxnKind::config:
       absorb_config(turn, end);

@@ -8,6 +8,7 @@ namespace {
 constexpr auto kHistoryPatience = seconds(10);  // for a leader that publishes no history
 // etcd tells the rest of a lease in whole seconds. Only polls that see the last one begin know its
 // end better than that; with less left when it is overdue they have to be quick all the time.
+constexpr auto kPointAgain = seconds(1);
 constexpr auto kSeenToChange = milliseconds(2100);
 
 Timeline leader_timeline(const Turn& turn) {
@@ -180,12 +181,17 @@ std::string whom(const Turn& turn, const std::optional<UpstreamMember>& upstream
 // `elsewhere`: the server streams from somewhere else, whatever it was told.
 bool point_at(Turn& turn, const std::optional<UpstreamMember>& upstream, bool elsewhere = false) {
   auto& state = turn.state;
+  if (elsewhere && turn.now.boot < state.pointed_at + kPointAgain) {
+    turn.wake_at(state.pointed_at + kPointAgain);  // it takes notice, or never will
+    elsewhere = false;
+  }
   const auto& cluster = turn.cluster();
   bool changed = state.applied_config != cluster.config_revision && !cluster.config_kept;
   if (state.upstream == upstream && !changed && !elsewhere) return false;
   if (state.upstream != upstream || elsewhere) turn.say(whom(turn, upstream));
   if (changed) state.applied_config = cluster.config_revision;
   state.upstream = upstream;
+  state.pointed_at = turn.now.boot;
   turn.act(Reconfigure{upstream});
   return true;
 }

@@ -7,6 +7,7 @@ namespace pgsteady::core {
 namespace {
 
 constexpr auto kUnflushedLimit = seconds(2);  // then a commit of our own is tried
+constexpr auto kFilesGoneFor = seconds(4);    // longer than between two looks at them
 constexpr auto kLeastLimit = seconds(5);      // primary_start_timeout may be 0
 constexpr auto kReapLimit = seconds(2);
 constexpr auto kUnfit = seconds(30);  // a node that gave way leaves races to others for so long
@@ -58,13 +59,24 @@ bool commits_hang(Turn& turn) {
   return is_due(turn, probe->sent_at);
 }
 
+// Its sessions go on with files that nobody can open any more, for up to a minute. Not on one look.
+bool files_are_gone(Turn& turn) {
+  auto& since = turn.state.files_gone_since;
+  if (turn.seen.server.data != DataDirectory::empty) {
+    since.reset();
+    return false;
+  }
+  if (!since) since = turn.now.boot;
+  turn.wake_at(*since + kFilesGoneFor);
+  return turn.now.boot >= *since + kFilesGoneFor;
+}
+
 }  // namespace
 
 bool others_could_lead(const Turn& turn) {
   for (const auto& member : turn.cluster().members) {
-    if (member.name != turn.self.name && !member.tags.nofailover() && member.state == "running") {
-      return true;
-    }
+    bool may = !member.tags.nofailover() && !is_not_in_sync(turn, member.name);
+    if (member.name != turn.self.name && may && member.state == "running") return true;
   }
   return false;
 }
@@ -149,8 +161,7 @@ bool rule_no_progress(Turn& turn) {
   if (rule_crashes(turn)) return true;
   if (state.promotion_failed) return give_way(turn, "the promotion did not end");
   if (!turn.is_primary()) return false;
-  // Its sessions go on with files that nobody can open any more, for up to a minute.
-  if (turn.seen.server.data == DataDirectory::empty && !MUTANT(leads_without_files)) {
+  if (files_are_gone(turn) && !MUTANT(leads_without_files)) {
     return give_way(turn, "the data directory is gone");
   }
   return commits_hang(turn) && !MUTANT(hung_commits_lead_on) &&

@@ -91,6 +91,10 @@ TEST(Progress, ADataDirectoryThatIsGoneCostsTheLock) {
   c.seen.dcs.cluster.members.push_back(member("pg2", "replica", 12));
   EXPECT_FALSE(find<Fence>(c.decide()));
   c.seen.server.data = DataDirectory::empty;
+  c.state = c.decide().state;
+  EXPECT_FALSE(find<Fence>(c.decide())) << "one look proves nothing";
+  c.later(5s);
+  c.seen.guard.deadline = c.seen.lease.held_until.emplace(c.now.boot + 3s);
   EXPECT_TRUE(says(c.decide(), "demoting self because the data directory is gone"));
   make_others_unable(c);
   EXPECT_FALSE(find<Fence>(c.decide())) << "its sessions are all that is left";

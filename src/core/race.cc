@@ -78,6 +78,7 @@ constexpr auto kCandidateHeadStart = seconds(2);        // for whom the failover
 constexpr auto kPatienceWithPeers = milliseconds(500);  // for those that have not measured yet
 constexpr auto kPatienceWithStarters = seconds(2);      // for those whose server is coming up
 constexpr auto kPatienceWithReplay = seconds(60);
+constexpr auto kPatienceWithReload = seconds(10);
 constexpr auto kAskNext = milliseconds(20);
 
 void step_back(Turn& turn, std::string why) {
@@ -116,8 +117,20 @@ bool own_figure_final(Turn& turn) {
     return false;
   }
   // A receiver that only pauses between two attempts would bring WAL after the figure was shown.
-  if (server.receiver_state.empty() && server.upstream.empty()) return true;
+  auto& cut_since = turn.state.cut_since;
+  if (server.receiver_state.empty() && server.upstream.empty()) {
+    cut_since.reset();
+    return true;
+  }
   if (MUTANT(receiver_still_runs)) return true;
+  if (!cut_since) cut_since = turn.now.boot;
+  if (turn.now.boot >= *cut_since + kPatienceWithReload && server.receiver_state != "streaming") {
+    turn.say(
+        Reason::Level::error,
+        "PostgreSQL does not take its configuration, and goes on looking for its old upstream\n"
+        "hint: its log says which setting it refuses");
+    return true;
+  }
   turn.wake_in(milliseconds(20));
   turn.out.measure_now = true;
   if (!turn.busy() && !server.upstream.empty()) turn.act(Reconfigure{std::nullopt});

@@ -49,6 +49,13 @@ struct Failsafe {
 };
 
 // The leader's: how far synchronous replication is with what was last written for it.
+// A change of the sync key that has not been answered, of an agent before this one too: as long as
+// the key is of this revision, it may still happen, until that time.
+struct LateChange {
+  std::optional<std::int64_t> replaces;
+  lease::Instant until;
+};
+
 struct Sync {
   std::optional<SyncConfig> config;  // nullopt: synchronous_standby_names is not ours
   lease::Instant written_at;
@@ -148,6 +155,9 @@ struct State {
   std::optional<lease::Instant> hung_since;         // a primary that does not answer
   std::optional<lease::Instant> killing_since;      // its server is killed and not yet reaped
   std::optional<lease::Instant> blind_since;        // its files cannot be read
+  lease::Instant pointed_at;                        // at its upstream, the last time
+  std::optional<lease::Instant> cut_since;          // its upstream, and it has not shown yet
+  std::optional<lease::Instant> files_gone_since;   // a primary's data directory is empty
   std::optional<lease::Instant> config_gone_since;  // the config key, under another leader
   std::vector<lease::Instant> crashes;              // of the last minute
   bool was_up = false;
@@ -168,9 +178,7 @@ struct State {
   bool registered = false;      // a member key was written in this agent's life
   lease::Instant began_at;      // the first decision
   lease::Instant unsure_until;  // a transaction without an answer may still take the lock
-  // A change of the sync key that was not answered may still happen, of an agent before this one
-  // too.
-  bool sync_key_unsure = true;
+  LateChange late_sync_change;
   bool unfenced_unsure = false;  // one may still take the announcement of a fence back
 };
 

@@ -14,6 +14,7 @@ namespace {
 // How long all processes of the server get to take a configuration that a session sees.
 constexpr auto kSettles = seconds(1);
 constexpr auto kWriteAgain = seconds(2);
+constexpr auto kAnswered = seconds(2);          // or not: longer than a transaction is waited for
 constexpr auto kLookAgain = milliseconds(300);  // whether it has settled
 
 // A config key that is gone, or cannot be read, takes no promise back, whatever this node knew
@@ -38,7 +39,8 @@ SyncVoters voters_of_key(const Turn& turn) {
 
 void change_key(Turn& turn, Operation operation) {
   if (!turn.may_transact(TxnKind::sync)) return;
-  turn.state.sync_key_unsure = true;
+  turn.state.late_sync_change = {turn.cluster().sync_revision,
+                                 turn.now.boot + kAnswered + kLateTransaction};
   Txn txn;
   txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision),
                   Compare::unchanged("sync", turn.cluster().sync_revision)};
@@ -52,10 +54,20 @@ void write_key(Turn& turn, const SyncVoters& voters) {
 }
 
 // A change of the key that is under way, or was never answered, goes by what the server waits for
-// now. Before that changes, another change of the key makes it fail.
+// now. Before that changes, another change of the key makes it fail. One that replaces no key names
+// nobody, and harms nobody.
 bool key_is_sure(Turn& turn) {
-  if (!turn.state.sync_key_unsure || MUTANT(late_key_forgotten)) return true;
+  auto& late = turn.state.late_sync_change;
+  auto revision = turn.cluster().sync_revision;
+  if (!late.replaces) late = {revision, turn.state.began_at + kAnswered + kLateTransaction};
+  bool over = turn.now.boot >= late.until && *turn.seen.dcs.read_at >= late.until;
+  if (revision != *late.replaces || revision == 0 || over || MUTANT(late_key_forgotten))
+    return true;
+  if (turn.now.boot >= late.until) turn.out.read_now = true;
+  turn.wake_at(std::max(late.until, turn.now.boot + kLookAgain));
+  auto before = late;
   write_key(turn, voters_of_key(turn));
+  late = before;  // this one says nothing new, whenever it happens
   return false;
 }
 
@@ -205,7 +217,8 @@ SyncVoters trusted(const Turn& turn, SyncVoters wanted) {
 // still names somebody who may not be waited for then.
 bool know_sync(Turn& turn) {
   auto& sync = turn.state.sync;
-  if (!is_on(turn) || MUTANT(new_agent_forgets_sync)) return true;
+  if (MUTANT(new_agent_forgets_sync)) return true;
+  if (!is_on(turn) && (turn.cluster().sync_revision == 0 || !says_off(turn))) return true;
   if (!sync.config) sync.config = parse_sync_names(turn.seen.server.sync_names);
   return sync.config || voters_of_key(turn).names.empty();
 }
@@ -267,9 +280,9 @@ bool recall_sync(Turn& turn) {
   const auto& key = turn.cluster().sync;
   if (!is_on(turn) || sync.config || !key || key->leader != turn.self.name) return true;
   if (MUTANT(restart_forgets_sync)) return true;
-  auto late = turn.state.began_at + kLateTransaction;
-  if (turn.now.boot < late && !key_is_sure(turn)) {
-    turn.wake_at(late);
+  if (!turn.fresh() || !key_is_sure(turn)) {
+    turn.say("waiting to know whom the last commits waited for");
+    turn.out.read_now = turn.seen.dcs.reachable;
     return false;
   }
   sync.config = SyncConfig{key->standbys, static_cast<int>(key->standbys.size()) - key->quorum};
@@ -321,7 +334,9 @@ bool knows_settings(const Observation& seen) {
 }
 
 std::optional<std::string> sync_names_for_file(const State& state, const DynamicConfig& settings) {
-  if (settings.synchronous_mode == SynchronousMode::off) return std::nullopt;
+  // Switched off, it stays until the key is gone: see leave().
+  bool off = settings.synchronous_mode == SynchronousMode::off;
+  if (off && (!state.sync.config || MUTANT(names_dropped_before_key))) return std::nullopt;
   auto config = state.sync.config.value_or(SyncConfig{});
   return sync_names_text(config, settings.synchronous_mode_strict ? "*" : "");
 }

@@ -99,7 +99,7 @@ struct SyncCase : Case {
       row.flush_lsn = Lsn{1000};
       seen.server.replication.push_back(row);
     }
-    state.sync_key_unsure = false;
+    state.late_sync_change.replaces = 0;
     state.sync.config = SyncConfig{};
     state.sync.in_force_since = at(90s);
     state.sync.settled = Lsn{500};
@@ -195,45 +195,62 @@ TEST(Sync, AChangeOfTheKeyThatMayStillHappenComesBeforeTheConfiguration) {
   c.waits_for(all_of({"pg3"}));
   c.key({});
   c.seen.server.replication.pop_back();  // pg3 is lost, and pg2 is there
-  c.state.sync_key_unsure = true;
+  c.state.late_sync_change = {7, c.now.boot + 10s};
   c.seen.transactions = {TxnKind::sync};
   auto decision = c.decide();
   EXPECT_FALSE(find<Reconfigure>(decision));
   EXPECT_FALSE(find_txn(decision, TxnKind::sync)) << "it is under way";
   c.seen.transactions.clear();
-  c.seen.txn_ends = {{TxnKind::sync, false, false, false, 0, 0}};
-  decision = c.decide();
-  c.state = decision.state;
-  c.seen.txn_ends.clear();
-  c.later(2s);
-  decision = c.decide();
-  EXPECT_FALSE(find<Reconfigure>(decision));
-  ASSERT_TRUE(find_txn(decision, TxnKind::sync)) << "which the other one fails by";
-  EXPECT_EQ(c.written(), Names{});
-  c.seen.txn_ends = {{TxnKind::sync, true, false, true, 8, 0}};
-  c.seen.dcs.cluster.revision = 1000;
-  decision = c.decide();
-  EXPECT_FALSE(decision.state.sync_key_unsure);
-  EXPECT_TRUE(find<Reconfigure>(decision));
+  EXPECT_FALSE(find<Reconfigure>(c.decide()));
+  EXPECT_EQ(c.written(), Names{}) << "which the other one fails by";
+  auto answered = c;
+  answered.seen.txn_ends = {{TxnKind::sync, true, false, true, 8, 0}};
+  answered.seen.dcs.cluster.revision = 1000;
+  EXPECT_TRUE(find<Reconfigure>(answered.decide()));
+  auto seen = c;
+  seen.seen.dcs.cluster.sync_revision = 8;
+  EXPECT_TRUE(find<Reconfigure>(seen.decide())) << "it has happened, or never will";
+  auto late = c;
+  late.later(11s);
+  late.seen.guard.deadline = late.seen.lease.held_until.emplace(late.now.boot + 3s);
+  late.seen.dcs.read_at = late.now.boot - 2s;
+  EXPECT_FALSE(find<Reconfigure>(late.decide())) << "read before it was over";
+  late.seen.dcs.read_at = late.now.boot;
+  EXPECT_TRUE(find<Reconfigure>(late.decide()));
 }
 
 TEST(Sync, APrimaryIsStartedWhenItIsSureWhomItWaitedFor) {
   SyncCase c;
   c.key({"pg2"});
   c.state.sync = {};
-  c.state.sync_key_unsure = true;
+  c.state.late_sync_change = {};
   c.state.began_at = c.now.boot - 1s;
   c.stopped("in production");
   auto decision = c.decide();
   EXPECT_FALSE(find<StartServer>(decision));
   EXPECT_TRUE(find_txn(decision, TxnKind::sync));
-  c.state.sync_key_unsure = false;
-  decision = c.decide();
+  auto sure = c;
+  sure.state.late_sync_change.replaces = 0;
+  decision = sure.decide();
   EXPECT_TRUE(find<StartServer>(decision));
   EXPECT_EQ(decision.state.sync.config, all_of({"pg2"}));
-  c.state.sync_key_unsure = true;
-  c.state.began_at = c.now.boot - 11s;
-  EXPECT_TRUE(find<StartServer>(c.decide())) << "by now it has happened, or never will";
+  sure.seen.dcs.reachable = false;
+  EXPECT_FALSE(find<StartServer>(sure.decide())) << "the key may say more by now";
+}
+
+TEST(Sync, SwitchedOffTheNamesStayUntilTheKeyIsGone) {
+  State state;
+  DynamicConfig off;
+  EXPECT_EQ(sync_names_for_file(state, off), std::nullopt);
+  state.sync.config = all_of({"pg2"});
+  EXPECT_EQ(sync_names_for_file(state, off), sync_names_text(all_of({"pg2"}), ""));
+  SyncCase c("off");
+  c.waits_for(all_of({"pg2"}));
+  c.key({"pg2"});
+  c.state.sync = {};
+  c.seen.dcs.cluster.config_revision = c.state.applied_config + 1;
+  auto decision = c.decide();
+  EXPECT_EQ(decision.state.sync.config, all_of({"pg2"})) << "a new agent finds what the server has";
 }
 
 TEST(Sync, TagsAndLagKeepAStandbyOut) {

@@ -390,13 +390,24 @@ awaitable<void> Server::Impl::look_at_recovery(LocalServer& result) {
   result.receiving = titles.receiving;
 }
 
+// The directory is not where it was (renamed, or something is mounted over it): what a server works
+// in is not what the path names, and it lacks nothing.
+bool has_its_files(const std::string& pid) {
+  std::error_code error;
+  return !pid.empty() && std::filesystem::exists("/proc/" + pid + "/cwd/PG_VERSION", error);
+}
+
 awaitable<LocalServer> Server::measure(bool process_alive, std::chrono::milliseconds limit) {
   const auto deadline = after(limit);
   LocalServer result;
   result.measured_at = boottime_now();
-  std::function<LocalServer()> look = [data = impl_->settings.data_dir] {
+  std::function<LocalServer()> look = [data = impl_->settings.data_dir,
+                                       pid = process_alive ? impl_->postmaster : std::string()] {
     LocalServer found;
     found.data = look_at(data);
+    if (found.data == DataDirectory::empty && has_its_files(pid)) {
+      found.data = DataDirectory::unknown;
+    }
     std::error_code error;
     found.standby_signal = std::filesystem::exists(data + "/standby.signal", error);
     return found;

@@ -153,6 +153,11 @@ Result<bool> Server::write_configuration(
     const std::optional<boost::json::object>& cluster_postgresql, bool as_standby,
     const std::optional<Upstream>& upstream) {
   const auto& settings = impl_->settings;
+  // Files in an empty directory would make it look like a broken one.
+  std::error_code unknown;
+  if (!std::filesystem::exists(impl_->in_data("PG_VERSION"), unknown) && !unknown) {
+    return fail(ErrorKind::refused, settings.data_dir + " holds no data directory");
+  }
   if (auto released = release_timelines(); !released) return tl::unexpected(released.error());
   for (const auto& [path, mode] :
        {std::pair(settings.unix_socket_dir, 0755), std::pair(settings.state_dir, 0700)}) {

@@ -22,6 +22,7 @@ class ServerFiles : public ::testing::Test {
   ServerFiles() {
     data = server.settings().data_dir;
     std::filesystem::create_directories(data + "/global");
+    EXPECT_TRUE(write_file(data + "/PG_VERSION", "15\n", 0600));
   }
   mode_t mode_of(const std::string& path) {
     struct stat found {};
@@ -73,6 +74,13 @@ TEST_F(ServerFiles, KeepsWalWithoutAControlFileUnlessItIsOfAnUnfinishedClone) {
     ASSERT_TRUE(cleared) << cleared.error().text();
     EXPECT_EQ(std::filesystem::exists(kept), !unfinished);
   }
+}
+
+TEST_F(ServerFiles, WritesNothingWhereThereIsNoDataDirectory) {
+  std::filesystem::remove_all(data);
+  std::filesystem::create_directories(data);
+  EXPECT_FALSE(server.write_configuration({}, false, std::nullopt));
+  EXPECT_EQ(server.look_at_data_directory(), DataDirectory::empty);
 }
 
 TEST_F(ServerFiles, KeepsTheOriginalConfiguration) {
