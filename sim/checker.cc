@@ -138,6 +138,15 @@ void Checker::check_lag(Place place) {
   cluster_.world.reached("a lag that nobody can make up was passed over");
 }
 
+// A primary does that should have been fenced: others still get WAL from it.
+bool Checker::writes_outside_assumptions() const {
+  for (Place place = 0; place < cluster_.nodes(); ++place) {
+    auto& host = cluster_.host(place);
+    if (host.server().could_acknowledge() && host.outside_assumptions()) return true;
+  }
+  return false;
+}
+
 void Checker::promotes(Place place) {
   sync_.promotes(place);
   auto& host = cluster_.host(place);
@@ -154,7 +163,7 @@ void Checker::promotes(Place place) {
   }
   // What others have more was never acknowledged, or SyncChecker misses it.
   auto mode = host.agent()->seen().dcs.cluster.settings().synchronous_mode;
-  if (mode != SynchronousMode::off) return;
+  if (mode != SynchronousMode::off || writes_outside_assumptions()) return;
   // Nodes that could have answered its questions all the time, and are ahead. One that has just
   // given the lock up stands back, and one that comes up is not waited for any longer.
   for (Place other = 0; other < cluster_.nodes(); ++other) {

@@ -72,6 +72,7 @@ class Checker {
   void check_grant(const MemberName& name);
   void check_tags(Place place);
   void check_lag(Place place);
+  bool writes_outside_assumptions() const;
 
   Cluster& cluster_;
   SyncChecker sync_;

@@ -12,15 +12,15 @@ void Liveness::fault(bool of_etcd_alone, int by) {
   if (!of_etcd_alone) leader_ = -1;
 }
 
-// And nobody who was removed.
-// Nothing fails, and the key names everybody.
+// Nothing fails, the key names everybody and nobody who was removed, and somebody knew the
+// configuration when its key was deleted.
 bool Liveness::in_order() {
   if (faults_ > 0 || etcd_faults_ > 0 || !cluster_.etcd.available()) return false;
   if (!cluster_.etcd.find("failsafe") || !cluster_.converged()) return false;
   const auto view = cluster_.etcd.view();
   const auto& settings = view->settings();
   bool leader_will_change = view->failover.has_value();  // when its time has come
-  return settings.failsafe_mode && !settings.pause && !leader_will_change &&
+  return view->config && settings.failsafe_mode && !settings.pause && !leader_will_change &&
          cluster_.lists_everybody();
 }
 

@@ -87,6 +87,32 @@ TEST_F(Recovery, AWrongConfigurationIsNoReasonToClone) {
   expect_no_split();
 }
 
+// PostgreSQL takes nothing of a file with a name in it that it does not know, so that a standby
+// goes on looking for the leader before. It is promoted all the same.
+TEST_F(Recovery, AParameterThatPostgresRefusesHoldsNoFailoverUp) {
+  run_cluster(two_nodes());
+  Node& old = leader();
+  Node* replica = cluster().a_replica();
+  ASSERT_TRUE(replica);
+  auto set = [](const std::string& value) {
+    return R"({"postgresql": {"parameters": {"max_conections": )" + value + "}}}";
+  };
+  ASSERT_TRUE(replica->rest("PATCH", "/config", set("\"100\"")).starts_with("200"));
+  ASSERT_TRUE(eventually(kLong, [&] {
+    std::ifstream in(replica->data() / "postgresql.conf");
+    return std::string(std::istreambuf_iterator<char>(in), {}).find("max_conections") !=
+           std::string::npos;
+  }));
+  end(old);
+  EXPECT_TRUE(cluster().wait_primary(kLong, &old));
+  EXPECT_NE(tail(replica->log(), 400).find("PostgreSQL does not take its configuration"),
+            std::string::npos);
+  ASSERT_TRUE(replica->rest("PATCH", "/config", set("null")).starts_with("200"));
+  old.start();
+  expect_recovered();
+  expect_no_split();
+}
+
 TEST_F(Recovery, AReplicaWhoseWalIsGoneFromTheLeaderIsClonedAnew) {
   auto options = two_nodes();
   run_cluster(options);
