@@ -156,6 +156,9 @@ void absorb_job(Turn& turn, const JobEnd& end) {
       note_end(turn, state.rewind, end, "pg_rewind");
       if (!end.ok && state.rewind.failures >= 3) state.rewind_failed = true;
       break;
+    case JobKind::reconfigure:
+      if (!end.ok) state.applied_config = -1;  // once more
+      break;
     case JobKind::start:
       if (!end.ok) note_end(turn, state.start, end, "starting PostgreSQL");
       break;

@@ -67,18 +67,30 @@ bool files_are_gone(Turn& turn) {
     return false;
   }
   if (!since) since = turn.now.boot;
-  turn.wake_at(*since + kFilesGoneFor);
-  return turn.now.boot >= *since + kFilesGoneFor;
+  auto due = *since + kFilesGoneFor;
+  if (turn.now.boot < due) {
+    turn.wake_at(due);
+    return false;
+  }
+  if (lease::Instant(turn.seen.server.measured_at) >= due) return true;
+  turn.out.measure_now = true;
+  return false;
 }
 
 }  // namespace
 
 bool others_could_lead(const Turn& turn) {
+  const auto& failover = turn.cluster().failover;
+  bool can = false;
+  int voters = 0;
   for (const auto& member : turn.cluster().members) {
-    bool may = !member.tags.nofailover() && !is_not_in_sync(turn, member.name);
-    if (member.name != turn.self.name && may && member.state == "running") return true;
+    if (member.name == turn.self.name || member.state != "running") continue;
+    if (failover && failover->force && failover->candidate == member.name) return true;
+    if (is_not_in_sync(turn, member.name)) continue;
+    ++voters;
+    can = can || !member.tags.nofailover();
   }
-  return false;
+  return can && voters > votes_needed(turn);
 }
 
 bool is_unfit(const Turn& turn) {

@@ -95,9 +95,28 @@ TEST(Progress, ADataDirectoryThatIsGoneCostsTheLock) {
   EXPECT_FALSE(find<Fence>(c.decide())) << "one look proves nothing";
   c.later(5s);
   c.seen.guard.deadline = c.seen.lease.held_until.emplace(c.now.boot + 3s);
+  EXPECT_FALSE(find<Fence>(c.decide())) << "it is the same look still";
+  c.seen.server.measured_at = c.now.boot.time_since_epoch();
   EXPECT_TRUE(says(c.decide(), "demoting self because the data directory is gone"));
   make_others_unable(c);
   EXPECT_FALSE(find<Fence>(c.decide())) << "its sessions are all that is left";
+}
+
+TEST(Progress, WhoCouldLeadIsCountedByTheSyncKey) {
+  auto c = hanging();
+  c.seen.dcs.cluster.members.push_back(member("pg4", "replica", 13));
+  auto& cluster = c.seen.dcs.cluster;
+  cluster.config->synchronous_mode = SynchronousMode::quorum;
+  cluster.sync = SyncState{"pg1", {}, 0};
+  EXPECT_FALSE(find<Fence>(c.decide())) << "nobody may";
+  cluster.sync = SyncState{"pg1", {"pg2", "pg3"}, 1};
+  EXPECT_TRUE(find<Fence>(c.decide()));
+  std::erase_if(cluster.members, [](const Member& m) { return m.name == "pg3"; });
+  EXPECT_FALSE(find<Fence>(c.decide())) << "no vote for pg2";
+  cluster.failover = FailoverRequest{};
+  cluster.failover->candidate = "pg4";
+  cluster.failover->force = true;
+  EXPECT_TRUE(find<Fence>(c.decide())) << "by an operator's word";
 }
 
 // Ends the server `times` times, two seconds apart, and starts it in between.

@@ -123,7 +123,7 @@ bool own_figure_final(Turn& turn) {
     return true;
   }
   if (MUTANT(receiver_still_runs)) return true;
-  if (!cut_since) cut_since = turn.now.boot;
+  if (!cut_since || *cut_since < over) cut_since = turn.now.boot;  // in this race
   if (turn.now.boot >= *cut_since + kPatienceWithReload && server.receiver_state != "streaming") {
     turn.say(
         Reason::Level::error,
@@ -133,7 +133,10 @@ bool own_figure_final(Turn& turn) {
   }
   turn.wake_in(milliseconds(20));
   turn.out.measure_now = true;
-  if (!turn.busy() && !server.upstream.empty()) turn.act(Reconfigure{std::nullopt});
+  if (!turn.busy() && !server.upstream.empty()) {
+    turn.state.upstream.reset();
+    turn.act(Reconfigure{std::nullopt});
+  }
   return false;
 }
 
@@ -270,7 +273,7 @@ void race(Turn& turn) {
   if (chosen_successor(turn)) return acquire(turn);
   if (wait_for_successor(turn)) return;
   bool complete = turn.release() && has_all_of(*turn.release(), turn.seen.server);
-  if (!complete && rule_not_in_sync(turn)) return;
+  if (!complete && !forced(turn) && rule_not_in_sync(turn)) return;
   if (!own_figure_final(turn)) return;
   turn.out.leaderless_revision = turn.cluster().revision;
   if (forced(turn)) {

@@ -139,6 +139,21 @@ TEST(Race, CutsAWalReceiverThatStillRunsOrMayComeBack) {
   }
 }
 
+TEST(Race, AReceiverThatIsNotCutHoldsNobodyUpForEver) {
+  auto c = Case().leaderless().peer("pg3", Lsn{1000});
+  c.seen.server.upstream = "10.0.0.2:5432";
+  c.state.cut_since = at(10s);  // in a race before
+  c.state = c.decide().state;
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire));
+  c.later(11s);
+  c.seen.dcs.read_at = c.now.boot;
+  c.seen.server.measured_at = c.now.boot.time_since_epoch();
+  c.seen.peers->asked_at = c.now.boot;
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::acquire));
+  c.seen.server.receiver_state = "streaming";
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire)) << "its figure grows";
+}
+
 TEST(Race, NofailoverNeverRaces) {
   auto c = Case().leaderless().peer("pg3", Lsn{1});
   c.self.tags.values["nofailover"] = true;

@@ -32,18 +32,24 @@ bool is_on(const Turn& turn) {
   return has_lost_it(turn) ? key && !key->leader.empty() : !says_off(turn);
 }
 
+// Switched off, it counts until it is removed.
+bool key_counts(const Turn& turn) {
+  return is_on(turn) || (says_off(turn) && turn.cluster().sync_revision != 0);
+}
+
 SyncVoters voters_of_key(const Turn& turn) {
   const auto& key = turn.cluster().sync;
   return key ? SyncVoters{key->standbys, key->quorum} : SyncVoters{};
 }
 
-void change_key(Turn& turn, Operation operation) {
+void change_key(Turn& turn, Operation operation, std::vector<Compare> also = {}) {
   if (!turn.may_transact(TxnKind::sync)) return;
   turn.state.late_sync_change = {turn.cluster().sync_revision,
                                  turn.now.boot + kAnswered + kLateTransaction};
   Txn txn;
   txn.compares = {Compare::unchanged("leader", turn.state.lock->mod_revision),
                   Compare::unchanged("sync", turn.cluster().sync_revision)};
+  txn.compares.insert(txn.compares.end(), also.begin(), also.end());
   txn.operations = {std::move(operation)};
   turn.transact(TxnKind::sync, std::move(txn));
 }
@@ -72,6 +78,7 @@ bool key_is_sure(Turn& turn) {
 }
 
 void write_config(Turn& turn, std::optional<SyncConfig> config) {
+  if (!turn.may_begin(JobKind::reconfigure)) return;
   auto& sync = turn.state.sync;
   sync = {};
   sync.config = std::move(config);
@@ -81,7 +88,11 @@ void write_config(Turn& turn, std::optional<SyncConfig> config) {
 
 // Switched off: the key goes first.
 void leave(Turn& turn) {
-  if (turn.cluster().sync_revision != 0) return change_key(turn, Operation::remove("sync"));
+  if (turn.cluster().sync_revision != 0) {
+    // Late, it may not meet a mode that is on again.
+    auto config = Compare::unchanged("config", turn.cluster().config_revision);
+    return change_key(turn, Operation::remove("sync"), {config});
+  }
   if (turn.state.sync.config && key_is_sure(turn)) write_config(turn, std::nullopt);
 }
 
@@ -218,7 +229,7 @@ SyncVoters trusted(const Turn& turn, SyncVoters wanted) {
 bool know_sync(Turn& turn) {
   auto& sync = turn.state.sync;
   if (MUTANT(new_agent_forgets_sync)) return true;
-  if (!is_on(turn) && (turn.cluster().sync_revision == 0 || !says_off(turn))) return true;
+  if (!key_counts(turn)) return true;
   if (!sync.config) sync.config = parse_sync_names(turn.seen.server.sync_names);
   return sync.config || voters_of_key(turn).names.empty();
 }
@@ -278,7 +289,7 @@ bool rule_sync_key_first(Turn& turn) {
 bool recall_sync(Turn& turn) {
   auto& sync = turn.state.sync;
   const auto& key = turn.cluster().sync;
-  if (!is_on(turn) || sync.config || !key || key->leader != turn.self.name) return true;
+  if (!key_counts(turn) || sync.config || !key || key->leader != turn.self.name) return true;
   if (MUTANT(restart_forgets_sync)) return true;
   if (!turn.fresh() || !key_is_sure(turn)) {
     turn.say("waiting to know whom the last commits waited for");
@@ -297,6 +308,11 @@ bool is_not_in_sync(const Turn& turn, const MemberName& name) {
   const auto& key = turn.cluster().sync;
   if (!is_on(turn) || !key || key->leader.empty()) return false;
   return key->leader != name && !key->standbys.count(name);
+}
+
+int votes_needed(const Turn& turn) {
+  const auto& key = turn.cluster().sync;
+  return is_on(turn) && key && !key->leader.empty() ? key->quorum : 0;
 }
 
 bool is_in_sync(const Turn& turn) {

@@ -363,6 +363,17 @@ TEST(Sync, OnlyWhoIsNamedMayBePromoted) {
   EXPECT_TRUE(find_txn(c.decide(), TxnKind::acquire)) << "the last leader has all it acknowledged";
 }
 
+TEST(Sync, AnOperatorsForcePassesTheKey) {
+  auto c = Case().leaderless().peer("pg3", Lsn{1000});
+  c.seen.dcs.cluster.config = dynamic_config_from_object({{"ttl", 5}, {"synchronous_mode", "on"}});
+  c.seen.dcs.cluster.sync = SyncState{"pg2", {"pg3"}, 0};
+  c.seen.dcs.cluster.failover = FailoverRequest{};
+  c.seen.dcs.cluster.failover->candidate = "pg1";
+  EXPECT_FALSE(find_txn(c.decide(), TxnKind::acquire));
+  c.seen.dcs.cluster.failover->force = true;
+  EXPECT_TRUE(find_txn(c.decide(), TxnKind::acquire));
+}
+
 TEST(Sync, WhoIsNotNamedHoldsNobodyUp) {
   auto c = Case().leaderless().peer("pg3", Lsn{2000});
   c.seen.dcs.cluster.config = dynamic_config_from_object({{"ttl", 5}, {"synchronous_mode", "on"}});

@@ -39,11 +39,12 @@ struct Turn {
   // A job of a kind that has just failed waits a moment; so does a transaction.
   void act(Action action) {
     if (auto kind = job_of(action)) {
-      if (held_back(state.job_after, *kind)) return;
+      if (!may_begin(*kind)) return;
       job_started_ = true;
     }
     out.actions.push_back(std::move(action));
   }
+  bool may_begin(JobKind kind) { return !held_back(state.job_after, kind); }
   void transact(TxnKind kind, Txn txn) {
     if (may_transact(kind)) out.actions.push_back(Transact{kind, std::move(txn)});
   }
@@ -206,6 +207,7 @@ bool know_sync(Turn& turn);
 void duty_sync(Turn& turn);
 bool rule_sync_key_first(Turn& turn);
 bool recall_sync(Turn& turn);
+int votes_needed(const Turn& turn);  // of others, by whoever takes the lock
 void forget_sync(Turn& turn);
 bool is_not_in_sync(const Turn& turn, const MemberName& name);  // so it may not take over
 bool is_in_sync(const Turn& turn);  // commits may rest on this standby's copy
